@@ -1,4 +1,6 @@
 using CriShim.Linux;
+using CriShim.Proxy.Forwarding;
+using CriShim.Proxy.Services;
 using Microsoft.Extensions.Logging;
 
 namespace CriShim.Proxy;
@@ -6,25 +8,70 @@ namespace CriShim.Proxy;
 /// <summary>Accepts callers on a listener and forwards their CRI calls to the backend.</summary>
 public sealed class ProxyServer : IAsyncDisposable
 {
+    private readonly ProxyOptions _options;
+    private readonly UnixListener _listener;
+    private readonly ProxyLog _log;
+    private readonly ProxyLoop _loop;
+    private bool _started;
+    private bool _disposed;
+
     /// <summary>Takes ownership of <paramref name="listener"/>.</summary>
-    public ProxyServer(ProxyOptions options, UnixListener listener, ILoggerFactory loggerFactory)
+    public ProxyServer(ProxyOptions options, UnixListener listener, ILoggerFactory loggerFactory, TimeProvider? time = null, ISupervision? supervision = null)
     {
+        _options = options;
+        _listener = listener;
+        _log = new ProxyLog(loggerFactory.CreateLogger("CriShim.Proxy"));
+        _loop = new ProxyLoop(options, listener, _log, time ?? TimeProvider.System);
+        var service = new RuntimeService(loggerFactory.CreateLogger("CriShim.RuntimeService"), supervision ?? new NoSupervision());
+        foreach ((string path, TypedMethod method) in service.Bind())
+        {
+            _loop.Methods.Find(System.Text.Encoding.ASCII.GetBytes(path)).Typed = method;
+        }
     }
+
+    /// <summary>Completes when the proxy has ended: after <see cref="StopAsync"/>, or with the exception that ended it.</summary>
+    public Task Completion => _loop.Stopped;
 
     /// <summary>Starts the loop's thread and accepts callers. Returns at once; never waits for the backend.</summary>
     public void Start()
     {
+        _started = true;
+        _loop.Start();
+        _log.Serving(_listener.Path, _options.BackendSocketPath);
     }
 
     /// <summary>Completes when the loop has run a turn after this call: the proof of life that the watchdog asks for.</summary>
-    public Task PingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    public Task PingAsync(CancellationToken cancellationToken)
+    {
+        var turn = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _loop.Post(turn.SetResult);
+        return turn.Task.WaitAsync(cancellationToken);
+    }
 
     /// <summary>
     /// Stops accepting, tells callers to go away, ends endless streams with UNAVAILABLE at once and other calls when
     /// <paramref name="grace"/> has passed. Completes when all is closed.
     /// </summary>
-    public Task StopAsync(TimeSpan grace) => Task.CompletedTask;
+    public async Task StopAsync(TimeSpan grace)
+    {
+        if (!_started)
+        {
+            _listener.Dispose();
+            return;
+        }
+
+        _loop.Stop(grace);
+        await _loop.Stopped.ConfigureAwait(false);
+    }
 
     /// <inheritdoc/>
-    public async ValueTask DisposeAsync() => await StopAsync(TimeSpan.Zero);
+    public async ValueTask DisposeAsync()
+    {
+        if (!_disposed)
+        {
+            _disposed = true;
+            await StopAsync(TimeSpan.Zero).ConfigureAwait(false);
+            _loop.Dispose();
+        }
+    }
 }

@@ -1,0 +1,135 @@
+using CriShim.Protocol.Runtime.V1;
+
+namespace CriShim.Proxy.Services;
+
+/// <summary>What to do with a caller's create.</summary>
+/// <param name="AnswerWith">The id of a container that is there already: the answer, without forwarding. Null: forward.</param>
+public readonly record struct CreateAnswer(string? AnswerWith);
+
+/// <summary>
+/// What the CRI service asks of supervision, and tells it. Every method belongs to one call, and may wait, but never longer than
+/// the call's own deadline admits. An exception of any of them makes the call go through as it came.
+/// </summary>
+public interface ISupervision
+{
+    /// <summary>Some container is to be shown otherwise than the backend says. Read for every list, on the loop's thread.</summary>
+    bool RewritesViews { get; }
+
+    /// <summary>Some container id stands for another one. Read for every call on a container, on the loop's thread.</summary>
+    bool MapsIds { get; }
+
+    /// <summary>Waits, for a moment at most, until it is known what is to be shown.</summary>
+    Task ReadyAsync(CancellationToken cancellationToken);
+
+    /// <summary>The instance that calls on this id go to (itself, where nothing is known of it).</summary>
+    string CurrentInstance(string containerId);
+
+    /// <summary>RunPodSandbox succeeded.</summary>
+    void OnPodSandboxRan(string sandboxId, PodSandboxConfig? config);
+
+    /// <summary>A caller creates a container. When this returns, what must be recorded before the create is forwarded is recorded.</summary>
+    Task<CreateAnswer> BeforeCreateAsync(CreateContainerRequest request, CancellationToken cancellationToken);
+
+    /// <summary>The forwarded create succeeded.</summary>
+    void OnCreated(CreateContainerRequest request, string containerId);
+
+    /// <summary>The forwarded create failed, or its answer never came: then it may have been carried out all the same.</summary>
+    void OnCreateFailed(CreateContainerRequest request, bool isOutcomeKnown);
+
+    /// <summary>A caller starts a container.</summary>
+    /// <returns>True: it runs already, the answer is OK without forwarding.</returns>
+    Task<bool> BeforeStartAsync(string containerId, CancellationToken cancellationToken);
+
+    /// <summary>The forwarded start succeeded.</summary>
+    void OnStarted(string containerId);
+
+    /// <summary>A caller stops a container.</summary>
+    /// <returns>The instance that the stop is to go to.</returns>
+    Task<string> BeforeStopAsync(string containerId, TimeSpan timeout, CancellationToken cancellationToken);
+
+    /// <summary>A caller removes a container: nothing of ours may be under way for it.</summary>
+    Task BeforeRemoveAsync(string containerId, CancellationToken cancellationToken);
+
+    /// <summary>The forwarded removal succeeded.</summary>
+    void OnRemoved(string containerId);
+
+    /// <summary>A caller's new resources took effect on this instance.</summary>
+    void OnResourcesUpdated(UpdateContainerResourcesRequest request);
+
+    /// <summary>A caller stops a sandbox: nothing is created in it once this has returned.</summary>
+    Task BeforeStopSandboxAsync(string sandboxId, CancellationToken cancellationToken);
+
+    /// <summary>The sandbox was removed.</summary>
+    void OnPodSandboxRemoved(string sandboxId);
+
+    /// <summary>What callers are shown of a container in place of what the backend says; null: that.</summary>
+    /// <param name="containerId">The container.</param>
+    /// <param name="sandboxId">Its sandbox, where the message tells it; else empty.</param>
+    /// <param name="name">Its name: a list can show a replacement whose id nobody has told yet.</param>
+    /// <param name="attempt">Its attempt.</param>
+    ShownContainer? Show(string containerId, string sandboxId, string name, uint attempt);
+}
+
+/// <summary>How a container is shown otherwise than the backend says.</summary>
+public enum ShownContainer
+{
+    /// <summary>As running.</summary>
+    Running,
+
+    /// <summary>Not at all.</summary>
+    Hidden,
+}
+
+/// <summary>No supervision: nothing is held, changed or hidden.</summary>
+internal sealed class NoSupervision : ISupervision
+{
+    public bool RewritesViews => false;
+
+    public bool MapsIds => false;
+
+    public Task ReadyAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public string CurrentInstance(string containerId) => containerId;
+
+    public void OnPodSandboxRan(string sandboxId, PodSandboxConfig? config)
+    {
+    }
+
+    public Task<CreateAnswer> BeforeCreateAsync(CreateContainerRequest request, CancellationToken cancellationToken) =>
+        Task.FromResult(default(CreateAnswer));
+
+    public void OnCreated(CreateContainerRequest request, string containerId)
+    {
+    }
+
+    public void OnCreateFailed(CreateContainerRequest request, bool isOutcomeKnown)
+    {
+    }
+
+    public Task<bool> BeforeStartAsync(string containerId, CancellationToken cancellationToken) => Task.FromResult(false);
+
+    public void OnStarted(string containerId)
+    {
+    }
+
+    public Task<string> BeforeStopAsync(string containerId, TimeSpan timeout, CancellationToken cancellationToken) =>
+        Task.FromResult(containerId);
+
+    public Task BeforeRemoveAsync(string containerId, CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public void OnRemoved(string containerId)
+    {
+    }
+
+    public void OnResourcesUpdated(UpdateContainerResourcesRequest request)
+    {
+    }
+
+    public Task BeforeStopSandboxAsync(string sandboxId, CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public void OnPodSandboxRemoved(string sandboxId)
+    {
+    }
+
+    public ShownContainer? Show(string containerId, string sandboxId, string name, uint attempt) => null;
+}

@@ -1,0 +1,306 @@
+using CriShim.Protocol.Runtime.V1;
+using Google.Protobuf;
+using Grpc.Core;
+using Microsoft.Extensions.Logging;
+
+namespace CriShim.Proxy.Services;
+
+/// <summary>
+/// CRI's RuntimeService, as far as crishim looks into it; every method that is not overridden here is forwarded as bytes.
+/// </summary>
+/// <remarks>
+/// <para>
+/// Calls that change something are always looked at: they say in the log what happened to pods and containers, and supervision is
+/// asked before and told after. Lists, statuses and streams, which the kubelet asks for every second, are parsed only while
+/// something must be shown otherwise, or debug messages are wanted; calls on one container only while some id stands for another.
+/// </para>
+/// <para>A failure of supervision lets the call through as it came, but for views: see <see cref="ISupervision"/>.</para>
+/// </remarks>
+internal sealed class RuntimeService(ILogger logger, ISupervision supervision) : Protocol.Runtime.V1.RuntimeService.RuntimeServiceBase
+{
+    private readonly RuntimeServiceLog _log = new(logger);
+
+    /// <summary>The typed methods by their paths.</summary>
+    public IReadOnlyDictionary<string, TypedMethod> Bind()
+    {
+        var binder = new ServiceBinder(WantsToLook);
+        Protocol.Runtime.V1.RuntimeService.BindService(binder, this);
+        return binder.Methods;
+    }
+
+    // ---- Pod sandboxes -----------------------------------------------------------------------------------------------
+
+    /// <inheritdoc/>
+    public override async Task<RunPodSandboxResponse> RunPodSandbox(RunPodSandboxRequest request, ServerCallContext context)
+    {
+        RunPodSandboxResponse response = await Call(context).ForwardAsync(RunPodSandboxResponse.Parser).ConfigureAwait(false);
+        supervision.OnPodSandboxRan(response.PodSandboxId, request.Config);
+        PodSandboxMetadata? pod = request.Config?.Metadata;
+        _log.PodSandboxRan(response.PodSandboxId, pod?.Namespace, pod?.Name, pod?.Uid, pod?.Attempt ?? 0);
+        return response;
+    }
+
+    /// <inheritdoc/>
+    public override async Task<StopPodSandboxResponse> StopPodSandbox(StopPodSandboxRequest request, ServerCallContext context)
+    {
+        await supervision.BeforeStopSandboxAsync(request.PodSandboxId, context.CancellationToken).ConfigureAwait(false);
+        StopPodSandboxResponse response = await Call(context).ForwardAsync(StopPodSandboxResponse.Parser).ConfigureAwait(false);
+        _log.PodSandboxStopped(request.PodSandboxId);
+        return response;
+    }
+
+    /// <inheritdoc/>
+    public override async Task<RemovePodSandboxResponse> RemovePodSandbox(RemovePodSandboxRequest request, ServerCallContext context)
+    {
+        await supervision.BeforeStopSandboxAsync(request.PodSandboxId, context.CancellationToken).ConfigureAwait(false);
+        RemovePodSandboxResponse response = await Call(context).ForwardAsync(RemovePodSandboxResponse.Parser).ConfigureAwait(false);
+        supervision.OnPodSandboxRemoved(request.PodSandboxId);
+        _log.PodSandboxRemoved(request.PodSandboxId);
+        return response;
+    }
+
+    /// <inheritdoc/>
+    public override async Task<ListPodSandboxResponse> ListPodSandbox(ListPodSandboxRequest request, ServerCallContext context)
+    {
+        ListPodSandboxResponse response = await Call(context).ForwardAsync(ListPodSandboxResponse.Parser).ConfigureAwait(false);
+        int ready = response.Items.Count(sandbox => sandbox.State == PodSandboxState.SandboxReady);
+        _log.PodSandboxesListed(response.Items.Count, ready);
+        return response;
+    }
+
+    /// <inheritdoc/>
+    public override async Task<PodSandboxStatusResponse> PodSandboxStatus(PodSandboxStatusRequest request, ServerCallContext context)
+    {
+        await supervision.ReadyAsync(context.CancellationToken).ConfigureAwait(false);
+        PodSandboxStatusResponse response = await Call(context).ForwardAsync(PodSandboxStatusResponse.Parser).ConfigureAwait(false);
+        _log.PodSandboxStatusRead(request.PodSandboxId, response.Status?.State ?? default);
+        return ContainerViews.Apply(response, supervision);
+    }
+
+    // ---- Containers --------------------------------------------------------------------------------------------------
+
+    /// <inheritdoc/>
+    public override async Task<CreateContainerResponse> CreateContainer(CreateContainerRequest request, ServerCallContext context)
+    {
+        CreateAnswer answer = await supervision.BeforeCreateAsync(request, context.CancellationToken).ConfigureAwait(false);
+        ContainerMetadata? container = request.Config?.Metadata;
+        if (answer.AnswerWith is { } existing)
+        {
+            _log.ContainerCreateAnswered(existing, container?.Name, request.PodSandboxId);
+            return new CreateContainerResponse { ContainerId = existing };
+        }
+
+        CreateContainerResponse response;
+        try
+        {
+            response = await Call(context).ForwardAsync(CreateContainerResponse.Parser).ConfigureAwait(false);
+        }
+        catch (Exception failure)
+        {
+            supervision.OnCreateFailed(request, isOutcomeKnown: failure is RpcException
+            {
+                StatusCode: not (StatusCode.Unavailable or StatusCode.Cancelled or StatusCode.DeadlineExceeded),
+            });
+            throw;
+        }
+
+        supervision.OnCreated(request, response.ContainerId);
+        _log.ContainerCreated(response.ContainerId, container?.Name, container?.Attempt ?? 0, request.PodSandboxId);
+        return response;
+    }
+
+    /// <inheritdoc/>
+    public override async Task<StartContainerResponse> StartContainer(StartContainerRequest request, ServerCallContext context)
+    {
+        if (await supervision.BeforeStartAsync(request.ContainerId, context.CancellationToken).ConfigureAwait(false))
+        {
+            return new StartContainerResponse();
+        }
+
+        StartContainerResponse response = await Call(context).ForwardAsync(StartContainerResponse.Parser).ConfigureAwait(false);
+        supervision.OnStarted(request.ContainerId);
+        _log.ContainerStarted(request.ContainerId);
+        return response;
+    }
+
+    /// <inheritdoc/>
+    public override async Task<StopContainerResponse> StopContainer(StopContainerRequest request, ServerCallContext context)
+    {
+        _log.ContainerStopRequested(request.ContainerId, request.Timeout);
+        string instance = await supervision
+            .BeforeStopAsync(request.ContainerId, TimeSpan.FromSeconds(Math.Clamp(request.Timeout, 0, int.MaxValue)), context.CancellationToken)
+            .ConfigureAwait(false);
+        StopContainerResponse response = await Call(context)
+            .ForwardAsync(StopContainerResponse.Parser, Redirect(request, request.ContainerId, instance, static (copy, id) => copy.ContainerId = id))
+            .ConfigureAwait(false);
+        _log.ContainerStopped(instance);
+        return response;
+    }
+
+    /// <inheritdoc/>
+    public override async Task<RemoveContainerResponse> RemoveContainer(RemoveContainerRequest request, ServerCallContext context)
+    {
+        await supervision.BeforeRemoveAsync(request.ContainerId, context.CancellationToken).ConfigureAwait(false);
+        RemoveContainerResponse response = await Call(context).ForwardAsync(RemoveContainerResponse.Parser).ConfigureAwait(false);
+        supervision.OnRemoved(request.ContainerId);
+        _log.ContainerRemoved(request.ContainerId);
+        return response;
+    }
+
+    /// <inheritdoc/>
+    public override async Task<UpdateContainerResourcesResponse> UpdateContainerResources(
+        UpdateContainerResourcesRequest request, ServerCallContext context)
+    {
+        UpdateContainerResourcesRequest? redirected =
+            Redirect(request, request.ContainerId, supervision.CurrentInstance(request.ContainerId), static (copy, id) => copy.ContainerId = id);
+        UpdateContainerResourcesResponse response =
+            await Call(context).ForwardAsync(UpdateContainerResourcesResponse.Parser, redirected).ConfigureAwait(false);
+        supervision.OnResourcesUpdated(redirected ?? request);
+        _log.ContainerUpdated(request.ContainerId);
+        return response;
+    }
+
+    /// <inheritdoc/>
+    public override async Task<ListContainersResponse> ListContainers(ListContainersRequest request, ServerCallContext context)
+    {
+        // Filters by state apply to what is shown, hence after rewriting (rule 1).
+        ListContainersRequest? unfiltered = null;
+        ContainerState? filter = request.Filter?.State?.State;
+        if (supervision.RewritesViews && filter is not null)
+        {
+            unfiltered = request.Clone();
+            unfiltered.Filter.State = null;
+        }
+
+        await supervision.ReadyAsync(context.CancellationToken).ConfigureAwait(false);
+        ListContainersResponse response =
+            await Call(context).ForwardAsync(ListContainersResponse.Parser, unfiltered).ConfigureAwait(false);
+        int running = response.Containers.Count(container => container.State == ContainerState.ContainerRunning);
+        _log.ContainersListed(response.Containers.Count, running);
+        return ContainerViews.Apply(response, unfiltered is null ? null : filter, supervision);
+    }
+
+    /// <inheritdoc/>
+    public override async Task<ContainerStatusResponse> ContainerStatus(ContainerStatusRequest request, ServerCallContext context)
+    {
+        await supervision.ReadyAsync(context.CancellationToken).ConfigureAwait(false);
+        ContainerStatusResponse response = await Call(context).ForwardAsync(ContainerStatusResponse.Parser).ConfigureAwait(false);
+        _log.ContainerStatusRead(request.ContainerId, response.Status?.State ?? default, response.Status?.ExitCode ?? 0);
+        return ContainerViews.Apply(response, supervision)
+            ?? throw new RpcException(new Status(StatusCode.NotFound, $"container \"{request.ContainerId}\": not found"));
+    }
+
+    /// <inheritdoc/>
+    public override async Task<ContainerStatsResponse> ContainerStats(ContainerStatsRequest request, ServerCallContext context)
+    {
+        ContainerStatsRequest? redirected =
+            Redirect(request, request.ContainerId, supervision.CurrentInstance(request.ContainerId), static (copy, id) => copy.ContainerId = id);
+        ContainerStatsResponse response =
+            await Call(context).ForwardAsync(ContainerStatsResponse.Parser, redirected).ConfigureAwait(false);
+        _log.ContainerStatsRead(1);
+        return response;
+    }
+
+    /// <inheritdoc/>
+    public override async Task<ListContainerStatsResponse> ListContainerStats(ListContainerStatsRequest request, ServerCallContext context)
+    {
+        ListContainerStatsResponse response =
+            await Call(context).ForwardAsync(ListContainerStatsResponse.Parser).ConfigureAwait(false);
+        _log.ContainerStatsRead(response.Stats.Count);
+        return response;
+    }
+
+    /// <inheritdoc/>
+    public override Task<ExecSyncResponse> ExecSync(ExecSyncRequest request, ServerCallContext context) => Call(context)
+        .ForwardAsync(ExecSyncResponse.Parser, Redirect(request, request.ContainerId, static (copy, id) => copy.ContainerId = id));
+
+    /// <inheritdoc/>
+    public override Task<ExecResponse> Exec(ExecRequest request, ServerCallContext context) => Call(context)
+        .ForwardAsync(ExecResponse.Parser, Redirect(request, request.ContainerId, static (copy, id) => copy.ContainerId = id));
+
+    /// <inheritdoc/>
+    public override Task<AttachResponse> Attach(AttachRequest request, ServerCallContext context) => Call(context)
+        .ForwardAsync(AttachResponse.Parser, Redirect(request, request.ContainerId, static (copy, id) => copy.ContainerId = id));
+
+    /// <inheritdoc/>
+    public override Task<ReopenContainerLogResponse> ReopenContainerLog(ReopenContainerLogRequest request, ServerCallContext context) =>
+        Call(context).ForwardAsync(
+            ReopenContainerLogResponse.Parser, Redirect(request, request.ContainerId, static (copy, id) => copy.ContainerId = id));
+
+    // ---- The node ----------------------------------------------------------------------------------------------------
+
+    /// <inheritdoc/>
+    public override async Task<StatusResponse> Status(StatusRequest request, ServerCallContext context)
+    {
+        StatusResponse response = await Call(context).ForwardAsync(StatusResponse.Parser).ConfigureAwait(false);
+        bool ready = response.Status?.Conditions.All(condition => condition.Status) ?? false;
+        _log.StatusRead(ready);
+        return response;
+    }
+
+    /// <inheritdoc/>
+    public override Task GetContainerEvents(
+        GetEventsRequest request, IServerStreamWriter<ContainerEventResponse> responseStream, ServerCallContext context)
+    {
+        Call(context).ForwardObserved(message =>
+        {
+            ContainerEventResponse change = ContainerEventResponse.Parser.ParseFrom(message.Span);
+            _log.ContainerEventPassed(change.ContainerEventType, change.ContainerId);
+        });
+        return Task.CompletedTask;
+    }
+
+    private static TypedCall Call(ServerCallContext context) => (TypedCall)context;
+
+    /// <summary>The request for another instance, or null where it goes on as it came.</summary>
+    private static T? Redirect<T>(T request, string id, string instance, Action<T, string> set)
+        where T : class, IDeepCloneable<T>
+    {
+        if (instance == id)
+        {
+            return null;
+        }
+
+        T copy = request.Clone();
+        set(copy, instance);
+        return copy;
+    }
+
+    private T? Redirect<T>(T request, string id, Action<T, string> set)
+        where T : class, IDeepCloneable<T> =>
+        Redirect(request, id, supervision.CurrentInstance(id), set);
+
+    private Func<bool>? WantsToLook(string path)
+    {
+        switch (path[(path.LastIndexOf('/') + 1)..])
+        {
+            case nameof(RunPodSandbox):
+            case nameof(StopPodSandbox):
+            case nameof(RemovePodSandbox):
+            case nameof(CreateContainer):
+            case nameof(StartContainer):
+            case nameof(StopContainer):
+            case nameof(RemoveContainer):
+            case nameof(UpdateContainerResources):
+                return static () => true;
+            case nameof(ListContainers):
+            case nameof(ContainerStatus):
+            case nameof(PodSandboxStatus):
+                return () => supervision.RewritesViews || logger.IsEnabled(LogLevel.Debug);
+            case nameof(ContainerStats):
+                return () => supervision.MapsIds || logger.IsEnabled(LogLevel.Debug);
+            case nameof(ExecSync):
+            case nameof(Exec):
+            case nameof(Attach):
+            case nameof(ReopenContainerLog):
+                return () => supervision.MapsIds;
+            case nameof(ListPodSandbox):
+            case nameof(ListContainerStats):
+            case nameof(Status):
+            case nameof(GetContainerEvents):
+                return () => logger.IsEnabled(LogLevel.Debug);
+            default:
+                return null;
+        }
+    }
+}
