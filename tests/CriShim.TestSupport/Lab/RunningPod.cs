@@ -1,0 +1,66 @@
+using CriShim.Protocol.Runtime.V1;
+using Grpc.Core;
+
+namespace CriShim.TestSupport.Lab;
+
+/// <summary>A pod that was started for one purpose and goes when disposed.</summary>
+public sealed class RunningPod : IAsyncDisposable
+{
+    private const int MaxStopTries = 20;
+
+    private static readonly TimeSpan StopRetryDelay = TimeSpan.FromMilliseconds(250);
+
+    private readonly CriCaller _caller;
+
+    private RunningPod(CriCaller caller, PodRecipe recipe, string sandboxId)
+    {
+        _caller = caller;
+        Recipe = recipe;
+        SandboxId = sandboxId;
+    }
+
+    public PodRecipe Recipe { get; }
+
+    public string SandboxId { get; }
+
+    public static async Task<RunningPod> StartAsync(CriCaller caller, PodRecipe recipe)
+    {
+        var sandbox = await caller.Runtime.RunPodSandboxAsync(new RunPodSandboxRequest { Config = recipe.Sandbox() }).ConfigureAwait(false);
+        return new RunningPod(caller, recipe, sandbox.PodSandboxId);
+    }
+
+    /// <summary>Creates and starts a container; gives its id.</summary>
+    public async Task<string> RunAsync(ContainerConfig container)
+    {
+        var created = await _caller.Runtime.CreateContainerAsync(Recipe.Create(SandboxId, container)).ConfigureAwait(false);
+        await _caller.Runtime.StartContainerAsync(new StartContainerRequest { ContainerId = created.ContainerId }).ConfigureAwait(false);
+        return created.ContainerId;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync().ConfigureAwait(false);
+        await _caller.Runtime.RemovePodSandboxAsync(new RemovePodSandboxRequest { PodSandboxId = SandboxId }).ConfigureAwait(false);
+        if (Directory.Exists(Recipe.LogDirectory))
+        {
+            Directory.Delete(Recipe.LogDirectory, recursive: true);
+        }
+    }
+
+    /// <summary>Again while containerd fails, as the kubelet does it: a stop that meets a container's end can be refused ("ttrpc: closed").</summary>
+    private async Task StopAsync()
+    {
+        for (int tries = 1; ; tries++)
+        {
+            try
+            {
+                await _caller.Runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = SandboxId }).ConfigureAwait(false);
+                return;
+            }
+            catch (RpcException) when (tries < MaxStopTries)
+            {
+                await Task.Delay(StopRetryDelay).ConfigureAwait(false);
+            }
+        }
+    }
+}
