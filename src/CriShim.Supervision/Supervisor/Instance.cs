@@ -1,0 +1,60 @@
+using CriShim.Supervision.Restarts;
+
+namespace CriShim.Supervision.Supervisor;
+
+/// <summary>One attempt with its container id. What is dead stays dead: the backend never starts an exited container again (section 8).</summary>
+internal sealed class Instance(string id, int attempt, DateTimeOffset createdAt)
+{
+    public string Id { get; } = id;
+
+    public int Attempt { get; } = attempt;
+
+    public DateTimeOffset CreatedAt { get; } = createdAt;
+
+    public DateTimeOffset? StartedAt { get; set; }
+
+    /// <summary>Created by the shim.</summary>
+    public bool IsOurs { get; set; }
+
+    /// <summary>A replacement that callers have not been shown.</summary>
+    public bool IsHidden { get; set; }
+
+    public bool IsDead { get; set; }
+
+    /// <summary>Null while dead without anybody having told how.</summary>
+    public ContainerExit? Exit { get; set; }
+
+    /// <summary>Its death was decided: never twice.</summary>
+    public bool IsDecided { get; set; }
+
+    public bool IsRemoved { get; set; }
+
+    public DateTimeOffset? RemovalAskedAt { get; set; }
+
+    /// <summary>When it last changed by what was told: a list asked for before then is old news about it.</summary>
+    public DateTimeOffset ChangedAt { get; set; } = DateTimeOffset.MinValue;
+
+    public bool IsAlive => !IsDead && !IsRemoved;
+
+    public InstanceRecord ToRecord() => new()
+    {
+        Id = Id,
+        Attempt = Attempt,
+        IsOurs = IsOurs,
+        CreatedAt = CreatedAt,
+        StartedAt = StartedAt,
+        IsHidden = IsHidden,
+        IsDecided = IsDecided,
+        IsRemoved = IsRemoved,
+    };
+
+    public static Instance From(InstanceRecord record) => new(record.Id, record.Attempt, record.CreatedAt)
+    {
+        IsOurs = record.IsOurs,
+        StartedAt = record.StartedAt,
+        IsHidden = record.IsHidden,
+        IsDead = record.IsDecided || record.IsRemoved,
+        IsDecided = record.IsDecided,
+        IsRemoved = record.IsRemoved,
+    };
+}

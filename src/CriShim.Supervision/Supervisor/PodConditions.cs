@@ -1,0 +1,170 @@
+using CriShim.Supervision.Pods;
+using CriShim.Supervision.Restarts;
+using CriShim.Supervision.Sidecars;
+
+namespace CriShim.Supervision.Supervisor;
+
+/// <summary>What holds for a whole pod, shared by its lineages, and where they put their commands.</summary>
+internal sealed class PodConditions(string sandboxId, RestartOptions options, bool specSourceConfigured, Random chance)
+{
+    public string SandboxId { get; } = sandboxId;
+
+    public RestartOptions Options { get; } = options;
+
+    public SupervisionMode Mode { get; set; }
+
+    public PodFacts? Facts { get; set; }
+
+    public SidecarAnnotation Annotation { get; set; } = SidecarAnnotation.None;
+
+    public DateTimeOffset? TerminatingSince { get; set; }
+
+    public DateTimeOffset? Deadline { get; set; }
+
+    public bool IsSandboxReady { get; set; } = true;
+
+    public bool IsSandboxStopping { get; set; }
+
+    public bool IsSandboxGone { get; set; }
+
+    public List<string> StartOrder { get; } = [];
+
+    /// <summary><see cref="ToRecord"/> has news.</summary>
+    public bool IsChanged { get; set; }
+
+    public List<PodCommand> Commands { get; private set; } = [];
+
+    /// <summary>RestartPolicy, from the spec first.</summary>
+    public PodRestartPolicy? RestartPolicy => Facts?.RestartPolicy ?? Annotation.RestartPolicy;
+
+    public SidecarKind KindOf(string name) => SidecarKinds.Tell(name, Facts, Annotation.Find(name), specSourceConfigured);
+
+    public double NextChance() => chance.NextDouble();
+
+    public List<PodCommand> TakeCommands()
+    {
+        List<PodCommand> taken = Commands;
+        Commands = [];
+        return taken;
+    }
+
+    /// <summary>The first reason that forbids a restart; null when nothing does.</summary>
+    /// <param name="name">The container.</param>
+    /// <param name="isStoppedByCaller">Rule 5.</param>
+    /// <param name="startAt">When the replacement would be created.</param>
+    /// <param name="isDecided">A restart was decided by a spec that was known; that it is not known any more changes nothing.</param>
+    public StandDownReason? WhyNot(string name, bool isStoppedByCaller, DateTimeOffset startAt, bool isDecided = false)
+    {
+        if (IsSandboxGone)
+        {
+            return StandDownReason.SandboxGone;
+        }
+
+        if (IsSandboxStopping)
+        {
+            return StandDownReason.SandboxStopping;
+        }
+
+        if (!IsSandboxReady)
+        {
+            return StandDownReason.SandboxNotReady;
+        }
+
+        if (Mode == SupervisionMode.Off)
+        {
+            return StandDownReason.SuperviseModeOff;
+        }
+
+        if (Annotation.IsSuperviseOff)
+        {
+            return StandDownReason.SuperviseAnnotationOff;
+        }
+
+        if (isStoppedByCaller)
+        {
+            return StandDownReason.StoppedByCaller;
+        }
+
+        if (WhyNotByKind(name) is { } byKind && !(isDecided && byKind == StandDownReason.SpecUnknown))
+        {
+            return byKind;
+        }
+
+        if (Deadline is { } deadline && startAt + Options.LeastGraceLeft > deadline)
+        {
+            return StandDownReason.NoGraceLeft;
+        }
+
+        // Last, so that observing tells exactly what it would have done.
+        return Mode == SupervisionMode.Observe ? StandDownReason.SuperviseModeObserve : null;
+    }
+
+    public void BeginTermination(TimeSpan? grace, DateTimeOffset now)
+    {
+        if (TerminatingSince is not null)
+        {
+            return;
+        }
+
+        TerminatingSince = now;
+        Deadline = now + (grace ?? Facts?.TerminationGracePeriod ?? Options.AssumedGrace);
+        IsChanged = true;
+    }
+
+    /// <summary>A later, shorter stop shortens the grace; nothing lengthens it.</summary>
+    public void Shorten(TimeSpan grace, DateTimeOffset now)
+    {
+        if (Deadline is { } deadline && now + grace < deadline)
+        {
+            Deadline = now + grace;
+            IsChanged = true;
+        }
+    }
+
+    public void NoteStart(string name)
+    {
+        if (!StartOrder.Contains(name, StringComparer.Ordinal))
+        {
+            StartOrder.Add(name);
+            IsChanged = true;
+        }
+    }
+
+    public PodRecord ToRecord()
+    {
+        IsChanged = false;
+        return new PodRecord
+        {
+            SandboxId = SandboxId,
+            TerminatingSince = TerminatingSince,
+            Deadline = Deadline,
+            IsSandboxStopping = IsSandboxStopping,
+            StartOrder = [.. StartOrder],
+        };
+    }
+
+    public void Restore(PodRecord record)
+    {
+        TerminatingSince = record.TerminatingSince;
+        Deadline = record.Deadline;
+        IsSandboxStopping = record.IsSandboxStopping;
+        StartOrder.AddRange(record.StartOrder);
+    }
+
+    // Each kind has its own rules for a restart. Emulated and adopted ones have none yet: they are put in order, no more.
+    private StandDownReason? WhyNotByKind(string name) => KindOf(name) switch
+    {
+        SidecarKind.Native => WhyNotByHooks(name),
+        SidecarKind.Unknown => StandDownReason.SpecUnknown,
+        SidecarKind.OrderedOnly => StandDownReason.OnlyOrdered,
+        SidecarKind.Emulated or SidecarKind.Adopted => RestartPolicy is null ? StandDownReason.RestartPolicyUnknown : StandDownReason.OnlyOrdered,
+        _ => StandDownReason.NotASidecar,
+    };
+
+    private StandDownReason? WhyNotByHooks(string name) => Facts is null ? null : SidecarKinds.Find(name, Facts) switch
+    {
+        { HasPostStart: true } => StandDownReason.PostStartHook,
+        { HasRestartRules: true } => StandDownReason.RestartRules,
+        _ => null,
+    };
+}

@@ -1,0 +1,298 @@
+using CriShim.Supervision.Pods;
+using CriShim.Supervision.Restarts;
+using CriShim.Supervision.Sidecars;
+
+namespace CriShim.Supervision.Supervisor;
+
+/// <summary>What a supervisor is given once.</summary>
+public sealed record PodSupervisorOptions
+{
+    /// <summary>Everything is remembered by sandbox, not by pod UID: a pod can get a second sandbox.</summary>
+    public required string SandboxId { get; init; }
+
+    public required RestartOptions Restart { get; init; }
+
+    /// <summary>A spec source may tell the pod's spec; until it does, what is no plain main container is not known.</summary>
+    public required bool IsSpecSourceConfigured { get; init; }
+
+    /// <summary>For jitter; seeded in tests.</summary>
+    public required Random Chance { get; init; }
+
+    public SupervisionMode Mode { get; init; } = SupervisionMode.On;
+}
+
+/// <summary>
+/// The supervisor of one sandbox. Pure: it is told things and asked things, each with the time, and says what is to be done. One call at
+/// a time: whoever holds it has the pod's lock, and carries its commands out in order before the next call (calls to the backend may
+/// then go on without the lock; their outcomes are told).
+/// </summary>
+/// <remarks>
+/// The pod's own states; the lineages' are drawn in <see cref="Lineage"/>.
+/// <code>
+///   ready ── PodTerminating ──▶ terminating ── ArbitrateSandboxStop ──▶ stopping ── SandboxGone ──▶ gone
+///     │                      restarts a sidecar                       creates nothing            forgets
+///     │                      before its turn, within the grace        (rule 7)
+///     └── a list says not ready ──▶ not ready: restarts nothing, until a list says ready
+/// </code>
+/// </remarks>
+public sealed partial class PodSupervisor
+{
+    private readonly PodConditions _pod;
+    private readonly Dictionary<string, Lineage> _lineages = new(StringComparer.Ordinal);
+    private DateTimeOffset? _scheduled;
+
+    public PodSupervisor(PodSupervisorOptions options)
+    {
+        _pod = new PodConditions(options.SandboxId, options.Restart, options.IsSpecSourceConfigured, options.Chance) { Mode = options.Mode };
+    }
+
+    public string SandboxId => _pod.SandboxId;
+
+    /// <summary>When the pod's grace is used up; null while it does not terminate.</summary>
+    public DateTimeOffset? Deadline => _pod.Deadline;
+
+    public bool IsTerminating => _pod.TerminatingSince is not null || _pod.IsSandboxStopping;
+
+    public bool IsSandboxStopping => _pod.IsSandboxStopping;
+
+    /// <summary>Container names in the order of their first start in this sandbox; what teardown reverses.</summary>
+    public IReadOnlyList<string> StartOrder => _pod.StartOrder;
+
+    /// <summary>A call of ours for this pod is under way, or had no clear outcome.</summary>
+    public bool IsBusy => _lineages.Values.Any(l => l.IsBusy);
+
+    /// <summary>What was wrong with the pod's annotations.</summary>
+    public IReadOnlyList<SettingError> AnnotationErrors => _pod.Annotation.Errors;
+
+    /// <summary>Tells the supervisor something; gives what is to be done about it.</summary>
+    public IReadOnlyList<PodCommand> Handle(PodInput input, DateTimeOffset now)
+    {
+        switch (input)
+        {
+            case FactsChanged(var facts):
+                SetFacts(facts, now);
+                break;
+            case AnnotationChanged(var annotation):
+                _pod.Annotation = annotation;
+                RecheckAll(false, now);
+                break;
+            case ModeChanged(var mode):
+                _pod.Mode = mode;
+                RecheckAll(false, now);
+                break;
+            case ContainerCreated(var id, var name, var attempt, var createdAt):
+                Of(name).CreatedByCaller(id, attempt, createdAt, now);
+                break;
+            case CallerCreateFailed(var name):
+                Of(name).CallerCreateFailed(now);
+                break;
+            case ContainerStarted(var id, var startedAt) when Find(id) is var (lineage, instance):
+                lineage.StartedByCaller(instance, startedAt, now);
+                break;
+            case ContainerExited(var id, var exit) when Find(id) is var (lineage, instance):
+                lineage.Exited(instance, exit, now);
+                break;
+            case ContainerSeenExited(var id) when Find(id) is var (lineage, instance):
+                lineage.SeenExited(instance, now);
+                break;
+            case ContainerRemoved(var id) when Find(id) is var (lineage, instance):
+                lineage.Removed(instance, now);
+                break;
+            case ResourcesUpdated(var id) when Find(id) is var (lineage, _):
+                lineage.ResourcesUpdated();
+                break;
+            case PodTerminating(var grace):
+                _pod.BeginTermination(grace, now);
+                RecheckAll(false, now);
+                break;
+            case SandboxGone:
+                EndSandbox(now);
+                break;
+            case SandboxRelisted(var snapshot):
+                Relist(snapshot, now);
+                break;
+            case ReplacementCreated(var name, var attempt, var id, var createdAt):
+                Of(name).ReplacementCreated(attempt, id, createdAt, now);
+                break;
+            case ReplacementStarted(var id, var startedAt) when Find(id) is var (lineage, instance):
+                lineage.ReplacementStarted(instance, startedAt, now);
+                break;
+            case ReplacementFailed(var name, var attempt, var failure):
+                Of(name).ReplacementFailed(attempt, failure, now);
+                break;
+            case SlotGranted(var name):
+                Of(name).SlotGranted(now);
+                break;
+            case TimerDue:
+                _scheduled = null;
+                foreach (Lineage lineage in _lineages.Values)
+                {
+                    lineage.TimerDue(now);
+                }
+
+                break;
+            default:
+                // An id that nobody told of: a list will.
+                break;
+        }
+
+        return Take();
+    }
+
+    /// <summary>A caller's CreateContainer has come (rule 6). Tell <see cref="ContainerCreated"/> or <see cref="CallerCreateFailed"/> after forwarding it.</summary>
+    /// <param name="name"><c>metadata.name</c>.</param>
+    /// <param name="attempt"><c>metadata.attempt</c>.</param>
+    /// <param name="equalsOurs">
+    /// The request equals the lineage's recorded CreateContainer but for attempt, restartCount, log and termination-log paths.
+    /// </param>
+    /// <param name="mayWait">False once the caller can wait no longer (rule 22): then the answer is not <see cref="Verdict.Wait"/>.</param>
+    /// <param name="now">The time.</param>
+    public CreateVerdict ArbitrateCreate(string name, int attempt, bool equalsOurs, bool mayWait, DateTimeOffset now)
+    {
+        (Verdict verdict, string? ours, IReadOnlyList<string> removeFirst) = Of(name).ArbitrateCreate(attempt, equalsOurs, mayWait, now);
+        return new CreateVerdict(verdict, ours, removeFirst, Take());
+    }
+
+    /// <summary>A caller's StartContainer has come (rules 5 and 6). Tell <see cref="ContainerStarted"/> after forwarding it.</summary>
+    public StartVerdict ArbitrateStart(string id)
+    {
+        Verdict verdict = Find(id) is var (lineage, instance) ? lineage.ArbitrateStart(instance) : Verdict.Forward;
+        return new StartVerdict(verdict, Take());
+    }
+
+    /// <summary>
+    /// A caller's StopContainer has come and its turn, too: from here on the lineage is the caller's until it starts it again (rule 5).
+    /// A stop that is held back is not told.
+    /// </summary>
+    /// <param name="id">Any id of the lineage.</param>
+    /// <param name="timeout">The call's time-out; in a terminating pod it can only shorten the grace.</param>
+    /// <param name="mayWait">See <see cref="ArbitrateCreate"/>.</param>
+    /// <param name="now">The time.</param>
+    public StopVerdict ArbitrateStop(string id, TimeSpan timeout, bool mayWait, DateTimeOffset now)
+    {
+        _pod.Shorten(timeout, now);
+        (Verdict verdict, string target) = Find(id) is var (lineage, _) ? lineage.ArbitrateStop(id, mayWait, now) : (Verdict.Forward, id);
+        return new StopVerdict(verdict, target, Take());
+    }
+
+    /// <summary>A caller's RemoveContainer has come; it is forwarded with its own id. Tell <see cref="ContainerRemoved"/> after.</summary>
+    public IReadOnlyList<PodCommand> ArbitrateRemove(string id, DateTimeOffset now)
+    {
+        if (Find(id) is var (lineage, instance))
+        {
+            lineage.ArbitrateRemove(instance, now);
+        }
+
+        return Take();
+    }
+
+    /// <summary>
+    /// StopPodSandbox (or RemovePodSandbox) is about to be forwarded: from here on nothing is created in the pod (rule 7), whatever the
+    /// verdict. <see cref="Verdict.Wait"/>: a call of ours is under way that would otherwise land after the sandbox's end.
+    /// </summary>
+    public SandboxStopVerdict ArbitrateSandboxStop(bool mayWait, DateTimeOffset now)
+    {
+        if (!_pod.IsSandboxStopping)
+        {
+            _pod.IsSandboxStopping = true;
+            _pod.IsChanged = true;
+        }
+
+        RecheckAll(mayWait, now);
+        return new SandboxStopVerdict(mayWait && IsBusy ? Verdict.Wait : Verdict.Forward, Take());
+    }
+
+    /// <summary>The instance that calls for this id go to (rule 4); the id itself when it is none of a known lineage.</summary>
+    public string CurrentInstance(string id) => Find(id) is var (lineage, _) ? lineage.Current?.Id ?? id : id;
+
+    /// <summary>What callers are shown of a container now, in lists, statuses and events alike (rules 1 and 3).</summary>
+    /// <param name="id">The container id.</param>
+    /// <param name="name"><c>metadata.name</c>: a list can show a replacement whose id nobody has told yet.</param>
+    /// <param name="attempt"><c>metadata.attempt</c>.</param>
+    /// <param name="now">The time.</param>
+    public ShownState ShownState(string id, string name, int attempt, DateTimeOffset now) =>
+        _lineages.TryGetValue(name, out Lineage? lineage) ? lineage.Show(id, attempt, now) : Supervisor.ShownState.AsBackend;
+
+    /// <summary>All lineages, for <c>crishim explain</c>.</summary>
+    public IReadOnlyList<LineageView> Views(DateTimeOffset now) => [.. _lineages.Values.Select(l => l.ToView(now))];
+
+    private void SetFacts(PodFacts? facts, DateTimeOffset now)
+    {
+        _pod.Facts = facts;
+        if (facts is { IsTerminating: true })
+        {
+            _pod.BeginTermination(facts.TerminationGracePeriod, now);
+        }
+
+        RecheckAll(false, now);
+    }
+
+    private void EndSandbox(DateTimeOffset now)
+    {
+        _pod.IsSandboxGone = true;
+        RecheckAll(false, now);
+    }
+
+    private void RecheckAll(bool isAwaited, DateTimeOffset now)
+    {
+        foreach (Lineage lineage in _lineages.Values)
+        {
+            lineage.Recheck(isAwaited, now);
+        }
+    }
+
+    private Lineage Of(string name)
+    {
+        if (!_lineages.TryGetValue(name, out Lineage? lineage))
+        {
+            _lineages.Add(name, lineage = new Lineage(name, _pod));
+        }
+
+        return lineage;
+    }
+
+    private (Lineage Lineage, Instance Instance)? Find(string id)
+    {
+        foreach (Lineage lineage in _lineages.Values)
+        {
+            if (lineage.Find(id) is { } instance)
+            {
+                return (lineage, instance);
+            }
+        }
+
+        return null;
+    }
+
+    private List<PodCommand> Take()
+    {
+        if (_pod.IsSandboxGone)
+        {
+            // What it had to say about a sandbox that is no more is not worth a record.
+            List<PodCommand> last = _pod.TakeCommands();
+            _ = last.RemoveAll(c => c is WriteRecord or RemoveInstance or ScheduleTimer);
+            last.Add(new ForgetRecords());
+            return last;
+        }
+
+        if (_pod.IsChanged)
+        {
+            // Ahead of what follows from it: nothing may be asked of the backend before the pod's own state is safe (rule 7).
+            _pod.Commands.Insert(0, new WriteRecord { RecordFirst = _pod.ToRecord() });
+        }
+
+        foreach (Lineage lineage in _lineages.Values)
+        {
+            lineage.Flush();
+        }
+
+        DateTimeOffset? next = _lineages.Values.Min(l => l.NextDue);
+        if (next is { } at && next != _scheduled)
+        {
+            _pod.Commands.Add(new ScheduleTimer(at));
+        }
+
+        _scheduled = next;
+        return _pod.TakeCommands();
+    }
+}

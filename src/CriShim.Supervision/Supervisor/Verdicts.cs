@@ -1,0 +1,46 @@
+namespace CriShim.Supervision.Supervisor;
+
+/// <summary>What to do with a caller's call.</summary>
+public enum Verdict
+{
+    /// <summary>Forward it.</summary>
+    Forward,
+
+    /// <summary>A call of ours to the backend is under way: wait for its outcome, tell it, and ask again. Bounded by the one who waits.</summary>
+    Wait,
+
+    /// <summary>Answer it without forwarding.</summary>
+    Answer,
+}
+
+/// <param name="Verdict">What to do.</param>
+/// <param name="ContainerId">With <see cref="Verdict.Answer"/>: our instance, the answer.</param>
+/// <param name="RemoveFirst">With <see cref="Verdict.Forward"/>: instances of ours, to be removed before the call is forwarded, or the name stays taken (rule 6).</param>
+/// <param name="Commands">To be carried out before anything else.</param>
+public sealed record CreateVerdict(Verdict Verdict, string? ContainerId, IReadOnlyList<string> RemoveFirst, IReadOnlyList<PodCommand> Commands);
+
+/// <param name="Verdict">What to do. <see cref="Verdict.Answer"/>: it runs already, so StartContainer is OK (rule 6).</param>
+/// <param name="Commands">To be carried out before anything else.</param>
+public sealed record StartVerdict(Verdict Verdict, IReadOnlyList<PodCommand> Commands);
+
+/// <param name="Verdict"><see cref="Verdict.Forward"/> or <see cref="Verdict.Wait"/>.</param>
+/// <param name="ContainerId">Which instance the forwarded call goes to (rule 4).</param>
+/// <param name="Commands">To be carried out before anything else.</param>
+public sealed record StopVerdict(Verdict Verdict, string ContainerId, IReadOnlyList<PodCommand> Commands);
+
+/// <param name="Verdict"><see cref="Verdict.Forward"/> or <see cref="Verdict.Wait"/>.</param>
+/// <param name="Commands">To be carried out before anything else.</param>
+public sealed record SandboxStopVerdict(Verdict Verdict, IReadOnlyList<PodCommand> Commands);
+
+/// <summary>What callers are shown of a container, in List, Stream, Status and events alike (rule 1).</summary>
+public enum ShownState
+{
+    /// <summary>What the backend says.</summary>
+    AsBackend,
+
+    /// <summary>RUNNING, with the fields of a running container: it is dead, and its replacement is on the way (rule 3).</summary>
+    Running,
+
+    /// <summary>Not at all: a replacement that does not run yet. Shown as CREATED, kubelet 1.36 would create another attempt (section 2).</summary>
+    Hidden,
+}

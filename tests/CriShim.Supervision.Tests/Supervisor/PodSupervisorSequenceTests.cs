@@ -1,0 +1,54 @@
+using CsCheck;
+
+namespace CriShim.Supervision.Tests.Supervisor;
+
+public sealed class PodSupervisorSequenceTests
+{
+    private const int MaxSteps = 70;
+
+    private static readonly Gen<(int Kind, int Argument)[]> Sequences =
+        Gen.Select(Gen.Int[0, 34], Gen.Int[0, 99]).Array[1, MaxSteps];
+
+    [Fact]
+    public void AnySequence_OfEventsCallsAndCrashes_KeepsTheRules()
+    {
+        Gen.Select(Gen.Int[0, 1000], Sequences).Sample(
+            (seed, steps) => RunSequence(seed, steps),
+            iter: Iterations(5_000),
+            print: c => $"seed {c.Item1}: {string.Join(' ', c.Item2.Select(s => $"{s.Kind}/{s.Argument}"))}");
+    }
+
+    [Fact]
+    public void Sequences_AsGenerated_ReachRestarts()
+    {
+        int deaths = 0;
+        int restarts = 0;
+        Gen.Select(Gen.Int[0, 1000], Sequences).Sample(
+            (seed, steps) =>
+            {
+                World world = RunSequence(seed, steps);
+                _ = Interlocked.Add(ref deaths, world.Deaths);
+                _ = Interlocked.Add(ref restarts, world.Restarts);
+            },
+            iter: 500);
+
+        // A model that never gets anywhere keeps every rule.
+        Assert.True(deaths > 500, $"{deaths} deaths");
+        Assert.True(restarts > 300, $"{restarts} restarts");
+    }
+
+    private static World RunSequence(int seed, (int Kind, int Argument)[] steps)
+    {
+        var world = new World(seed);
+        foreach ((int kind, int argument) in steps)
+        {
+            world.Step(kind, argument);
+        }
+
+        world.SettleAndCheck();
+        return world;
+    }
+
+    private static long Iterations(long standard) =>
+        long.TryParse(Environment.GetEnvironmentVariable("CRISHIM_SEQUENCES"), out long wanted) ? wanted : standard;
+}
