@@ -1,0 +1,140 @@
+using CriShim.Protocol.Runtime.V1;
+using Grpc.Core;
+using Microsoft.Extensions.Logging;
+
+namespace CriShim.Containerd.Runtime;
+
+/// <summary>The shim's own CRI calls to containerd.</summary>
+/// <remarks>
+/// Nothing here throws, but for <see cref="OperationCanceledException"/> when the given token was cancelled: a failure is a value,
+/// for a restart has to decide by it. Questions are asked again while containerd is away, within their deadline; changes never
+/// are, since one that got no answer may have taken effect.
+/// </remarks>
+public sealed class RuntimeAdapter : IDisposable
+{
+    private readonly RuntimeAdapterOptions _options;
+    private readonly TimeProvider _time;
+    private readonly ContainerdLog _log;
+    private readonly ContainerdChannel _channel;
+    private readonly RuntimeService.RuntimeServiceClient _runtime;
+
+    /// <summary>Connects at the first call.</summary>
+    public RuntimeAdapter(RuntimeAdapterOptions options, ILogger logger, TimeProvider? time = null)
+    {
+        _options = options;
+        _time = time ?? TimeProvider.System;
+        _log = new ContainerdLog(logger);
+        _channel = new ContainerdChannel(options.SocketPath);
+        _runtime = new RuntimeService.RuntimeServiceClient(_channel.Invoker);
+    }
+
+    /// <summary>All pod sandboxes that match; all there are without a filter.</summary>
+    public Task<CallResult<ListPodSandboxResponse>> ListPodSandboxAsync(PodSandboxFilter? filter, CancellationToken cancellationToken) =>
+        AskAsync("ListPodSandbox", filter?.Id ?? "", options => _runtime.ListPodSandboxAsync(new ListPodSandboxRequest { Filter = filter }, options), cancellationToken);
+
+    /// <summary>All containers that match; all there are without a filter.</summary>
+    public Task<CallResult<ListContainersResponse>> ListContainersAsync(ContainerFilter? filter, CancellationToken cancellationToken) =>
+        AskAsync("ListContainers", filter?.PodSandboxId ?? "", options => _runtime.ListContainersAsync(new ListContainersRequest { Filter = filter }, options), cancellationToken);
+
+    /// <summary>A container's status; verbose, with its configuration in <c>info</c>, which holds its environment.</summary>
+    public Task<CallResult<ContainerStatusResponse>> ContainerStatusAsync(string containerId, bool verbose, CancellationToken cancellationToken) =>
+        AskAsync("ContainerStatus", containerId, options => _runtime.ContainerStatusAsync(new ContainerStatusRequest { ContainerId = containerId, Verbose = verbose }, options), cancellationToken);
+
+    /// <summary>A pod sandbox's status; verbose, with its configuration in <c>info</c>.</summary>
+    public Task<CallResult<PodSandboxStatusResponse>> PodSandboxStatusAsync(string sandboxId, bool verbose, CancellationToken cancellationToken) =>
+        AskAsync("PodSandboxStatus", sandboxId, options => _runtime.PodSandboxStatusAsync(new PodSandboxStatusRequest { PodSandboxId = sandboxId, Verbose = verbose }, options), cancellationToken);
+
+    /// <summary>Creates a container exactly as requested.</summary>
+    public Task<CallResult<CreateContainerResponse>> CreateContainerAsync(CreateContainerRequest request, CancellationToken cancellationToken) =>
+        CallAsync("CreateContainer", request.PodSandboxId, options => _runtime.CreateContainerAsync(request, options), _options.ChangeDeadline, cancellationToken);
+
+    /// <summary>Starts a created container. One that runs already is <see cref="FailureKind.Other"/>.</summary>
+    public Task<CallResult<StartContainerResponse>> StartContainerAsync(string containerId, CancellationToken cancellationToken) =>
+        CallAsync("StartContainer", containerId, options => _runtime.StartContainerAsync(new StartContainerRequest { ContainerId = containerId }, options), _options.ChangeDeadline, cancellationToken);
+
+    /// <summary>Changes a container's resources exactly as requested.</summary>
+    public Task<CallResult<UpdateContainerResourcesResponse>> UpdateContainerResourcesAsync(
+        UpdateContainerResourcesRequest request, CancellationToken cancellationToken) =>
+        CallAsync("UpdateContainerResources", request.ContainerId, options => _runtime.UpdateContainerResourcesAsync(request, options), _options.ChangeDeadline, cancellationToken);
+
+    /// <summary>
+    /// Sends the stop signal, waits for <paramref name="grace"/>, kills. OK for one that has ended already. containerd sends the signal
+    /// once per container: a later call only waits and kills. Cancelled while it waits, it does not kill.
+    /// </summary>
+    /// <param name="containerId">The container.</param>
+    /// <param name="grace">Rounded up to whole seconds; 0 kills at once.</param>
+    /// <param name="cancellationToken">Gives up waiting.</param>
+    public Task<CallResult<StopContainerResponse>> StopContainerAsync(string containerId, TimeSpan grace, CancellationToken cancellationToken)
+    {
+        long seconds = Math.Max(0, (long)Math.Ceiling(grace.TotalSeconds));
+        var request = new StopContainerRequest { ContainerId = containerId, Timeout = seconds };
+        TimeSpan deadline = TimeSpan.FromSeconds(seconds) + _options.StopMargin;
+        return CallAsync("StopContainer", containerId, options => _runtime.StopContainerAsync(request, options), deadline, cancellationToken);
+    }
+
+    /// <summary>Removes a container, killing it if it runs. OK for one that is gone already.</summary>
+    public Task<CallResult<RemoveContainerResponse>> RemoveContainerAsync(string containerId, CancellationToken cancellationToken) =>
+        CallAsync("RemoveContainer", containerId, options => _runtime.RemoveContainerAsync(new RemoveContainerRequest { ContainerId = containerId }, options), _options.ChangeDeadline, cancellationToken);
+
+    /// <inheritdoc/>
+    public void Dispose() => _channel.Dispose();
+
+    private async Task<CallResult<T>> AskAsync<T>(
+        string method, string subject, Func<CallOptions, AsyncUnaryCall<T>> call, CancellationToken cancellationToken)
+        where T : class
+    {
+        long start = _time.GetTimestamp();
+        TimeSpan delay = _options.FirstRetryDelay;
+        while (true)
+        {
+            TimeSpan left = _options.ReadDeadline - _time.GetElapsedTime(start);
+            CallResult<T> result = await CallAsync(method, subject, call, left, cancellationToken).ConfigureAwait(false);
+            // RESOURCE_EXHAUSTED and the like would only be made worse by asking again.
+            if (result.Failure is not { Kind: FailureKind.Unavailable } || _time.GetElapsedTime(start) + delay >= _options.ReadDeadline)
+            {
+                return result;
+            }
+
+            _log.CallRetried(method, result.Failure.Code);
+            await Task.Delay(delay, _time, cancellationToken).ConfigureAwait(false);
+            delay = delay * 2 < _options.MaxRetryDelay ? delay * 2 : _options.MaxRetryDelay;
+        }
+    }
+
+    private async Task<CallResult<T>> CallAsync<T>(
+        string method, string subject, Func<CallOptions, AsyncUnaryCall<T>> call, TimeSpan deadline, CancellationToken cancellationToken)
+        where T : class
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        long start = _time.GetTimestamp();
+        // A token rather than gRPC's own deadline: that one knows no TimeProvider. containerd learns of it all the same, by the
+        // stream's reset.
+        using var limit = new CancellationTokenSource(deadline > TimeSpan.Zero ? deadline : TimeSpan.Zero, _time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, limit.Token);
+        Status status;
+        try
+        {
+            using AsyncUnaryCall<T> running = call(new CallOptions(cancellationToken: either.Token));
+            T answer = await running.ResponseAsync.ConfigureAwait(false);
+            _log.CallEnded(method, StatusCode.OK, _time.GetElapsedTime(start).TotalMilliseconds, subject);
+            return CallResult<T>.Ok(answer);
+        }
+        catch (RpcException e)
+        {
+            status = e.Status;
+        }
+        catch (OperationCanceledException)
+        {
+            status = new Status(StatusCode.Cancelled, "");
+        }
+
+        if (either.IsCancellationRequested && status.StatusCode == StatusCode.Cancelled)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            status = new Status(StatusCode.DeadlineExceeded, "");
+        }
+
+        _log.CallEnded(method, status.StatusCode, _time.GetElapsedTime(start).TotalMilliseconds, subject);
+        return CallResult<T>.Failed(FailureReading.Read(status));
+    }
+}
