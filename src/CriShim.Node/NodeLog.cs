@@ -1,0 +1,55 @@
+using CriShim.Containerd.Runtime;
+using CriShim.Supervision.Restarts;
+using Microsoft.Extensions.Logging;
+
+namespace CriShim.Node;
+
+/// <summary>What supervision says: names, ids, exit codes, decisions and their reasons.</summary>
+internal sealed partial class NodeLog(ILogger logger)
+{
+    [LoggerMessage(301, LogLevel.Information,
+        "Sidecar {Container} of sandbox {SandboxId} died (container {ContainerId}, attempt {Attempt}, {Cause}, exit code {ExitCode}): restart, due in {DelayMs} ms")]
+    public partial void RestartDecided(string container, string sandboxId, string containerId, int attempt, DeathCause cause, int? exitCode, long delayMs);
+
+    [LoggerMessage(302, LogLevel.Information,
+        "Container {Container} of sandbox {SandboxId} ended (container {ContainerId}, attempt {Attempt}, {Cause}, exit code {ExitCode}): {Decision}, {Reason}")]
+    public partial void LeftAlone(
+        string container, string sandboxId, string containerId, int attempt, DeathCause cause, int? exitCode, DecisionKind decision, StandDownReason? reason);
+
+    [LoggerMessage(314, LogLevel.Information, "Restart of sidecar {Container} of sandbox {SandboxId} (after container {ContainerId}) is called off: {Reason}")]
+    public partial void RestartCancelled(string container, string sandboxId, string containerId, StandDownReason? reason);
+
+    [LoggerMessage(303, LogLevel.Information,
+        "Sidecar {Container} of sandbox {SandboxId} runs again: container {ContainerId}, attempt {Attempt}, {ElapsedMs} ms after its end")]
+    public partial void Restored(string container, string sandboxId, string containerId, int attempt, long elapsedMs);
+
+    [LoggerMessage(304, LogLevel.Warning, "Replacement of {Container} in sandbox {SandboxId}, attempt {Attempt}: {Step} failed: {Failure}")]
+    public partial void ReplacementFailed(string container, string sandboxId, int attempt, string step, CallFailure failure);
+
+    [LoggerMessage(305, LogLevel.Warning, "No request is known to make {Container} in sandbox {SandboxId} from; it is left to the kubelet")]
+    public partial void RequestUnknown(string container, string sandboxId);
+
+    [LoggerMessage(306, LogLevel.Warning, "{What} of {Container} in sandbox {SandboxId}: {Result}")]
+    public partial void FileFailed(string what, string container, string sandboxId, string result);
+
+    [LoggerMessage(307, LogLevel.Information, "Removed instance {ContainerId} of {Container} in sandbox {SandboxId}: {Reason}")]
+    public partial void InstanceRemoved(string containerId, string container, string sandboxId, string reason);
+
+    [LoggerMessage(308, LogLevel.Warning, "Instance {ContainerId} of {Container} in sandbox {SandboxId} could not be removed: {Failure}")]
+    public partial void RemovalFailed(string containerId, string container, string sandboxId, CallFailure failure);
+
+    [LoggerMessage(309, LogLevel.Warning, "The backend can't be listed: {Failure}")]
+    public partial void ListFailed(CallFailure failure);
+
+    [LoggerMessage(310, LogLevel.Information, "Supervision knows the node: pod sandboxes {Sandboxes}, containers {Containers}, records {Records}")]
+    public partial void NodeKnown(int sandboxes, int containers, int records);
+
+    [LoggerMessage(311, LogLevel.Error, "Supervision of sandbox {SandboxId} failed at {Step}; its calls go through")]
+    public partial void StepFailed(Exception exception, string sandboxId, string step);
+
+    [LoggerMessage(312, LogLevel.Warning, "Annotation of pod {Namespace}/{Pod}: {Error}")]
+    public partial void AnnotationWrong(string @namespace, string pod, string error);
+
+    [LoggerMessage(313, LogLevel.Information, "Events of the backend: {State}")]
+    public partial void EventsState(string state);
+}

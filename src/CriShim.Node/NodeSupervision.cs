@@ -1,0 +1,801 @@
+using System.Collections.Concurrent;
+using CriShim.Containerd.Events;
+using CriShim.Containerd.Requests;
+using CriShim.Containerd.Runtime;
+using CriShim.Discovery;
+using CriShim.Linux.Files;
+using CriShim.Node.State;
+using CriShim.Protocol.Runtime.V1;
+using CriShim.Proxy.Services;
+using CriShim.Supervision.Pods;
+using CriShim.Supervision.Restarts;
+using CriShim.Supervision.Sidecars;
+using CriShim.Supervision.Supervisor;
+using Google.Protobuf.Collections;
+using Grpc.Core;
+using Microsoft.Extensions.Logging;
+using ContainerExited = CriShim.Supervision.Supervisor.ContainerExited;
+
+namespace CriShim.Node;
+
+/// <summary>
+/// The supervision of one node: a supervisor for each pod sandbox, told by callers' calls, the backend's events, lists, and pod spec
+/// sources.
+/// </summary>
+/// <remarks>
+/// <para>
+/// Starting: the proxy serves from the first moment. Records are read, then the backend is listed as soon as it is there; until then
+/// calls that supervision has a say in wait for a moment, and then go through.
+/// </para>
+/// <para>
+/// A death is seen by an event, milliseconds after it. A list that the kubelet asks for in these milliseconds may show EXITED: the
+/// kubelet then creates the next attempt itself, and is given ours (rule 6). Lists are looked into only while a replacement is made.
+/// </para>
+/// </remarks>
+public sealed class NodeSupervision : ISupervision, IAsyncDisposable
+{
+    /// <summary>How long a stop waits for calls to the backend that are under way: creating and starting take it a tenth of a second.</summary>
+    private static readonly TimeSpan DrainTime = TimeSpan.FromSeconds(3);
+
+    private const string ConfigSourceAnnotation = "kubernetes.io/config.source";
+    private static readonly TimeSpan FirstRelistDelay = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan LongestRelistDelay = TimeSpan.FromSeconds(2);
+
+    private readonly ConcurrentDictionary<string, SupervisedPod> _pods = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, TrackedContainer> _containers = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<(string SandboxId, string Name), RequestsBefore> _replacedRequests = new();
+    private readonly ConcurrentDictionary<string, TimeSpan> _stoppedUnknown = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, bool> _sandboxesStoppedUnknown = new(StringComparer.Ordinal);
+    private readonly Lock _slots = new();
+    private readonly NodeRestartLimit _limit;
+    private readonly ITimer _slotTimer;
+    private readonly RuntimeAdapter _backend;
+    private readonly ContainerdEvents _events;
+    private readonly PodFactsIndex? _facts;
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly TaskCompletionSource _known = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private IReadOnlyDictionary<string, StoredSandbox> _stored = new Dictionary<string, StoredSandbox>();
+    private Task _running = Task.CompletedTask;
+    private volatile bool _hasEnded;
+    private int _podsWithViews;
+    private int _podsWithAliases;
+
+    /// <summary>Opens the state folder; nothing runs until <see cref="Start"/>.</summary>
+    /// <param name="options">Validated.</param>
+    /// <param name="facts">What the pod spec sources know; null without any.</param>
+    /// <param name="loggers">Where it logs.</param>
+    /// <param name="time">The clock.</param>
+    /// <exception cref="IOException">The state folder can't be made.</exception>
+    public NodeSupervision(SupervisionOptions options, PodFactsIndex? facts, ILoggerFactory loggers, TimeProvider time)
+    {
+        Options = options;
+        Time = time;
+        _facts = facts;
+        ILogger logger = loggers.CreateLogger("CriShim.Supervision");
+        Log = new NodeLog(logger);
+        Store = new StateStore(options.StateDirectory, logger);
+        _limit = new NodeRestartLimit(options.Restart.NodeLimit, Now);
+        _slotTimer = time.CreateTimer(static state => ((NodeSupervision)state!).GrantSlots(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _backend = new RuntimeAdapter(new RuntimeAdapterOptions { SocketPath = options.BackendSocketPath }, logger, time);
+        _events = new ContainerdEvents(new ContainerdEventsOptions { SocketPath = options.BackendSocketPath }, logger, time);
+        Replacements = new Replacements(this, _backend, new ContainerFiles(options.Files));
+    }
+
+    internal SupervisionOptions Options { get; }
+
+    internal TimeProvider Time { get; }
+
+    internal NodeLog Log { get; }
+
+    internal StateStore Store { get; }
+
+    internal Replacements Replacements { get; }
+
+    internal CancellationToken Stopping => _stopping.Token;
+
+    /// <summary>Calls that still were under way are cut off now: their failure says nothing, and the records stand as they are.</summary>
+    internal bool HasEnded => _hasEnded;
+
+    internal bool IsStopping => _stopping.IsCancellationRequested;
+
+    internal DateTimeOffset Now => Time.GetUtcNow();
+
+    /// <inheritdoc/>
+    public bool RewritesViews => Volatile.Read(ref _podsWithViews) > 0 || (!_known.Task.IsCompleted && _stored.Count > 0);
+
+    /// <inheritdoc/>
+    public bool MapsIds => Volatile.Read(ref _podsWithAliases) > 0;
+
+    /// <summary>Reads the records and begins to watch the backend.</summary>
+    public void Start()
+    {
+        _stored = Store.Load().ToDictionary(sandbox => sandbox.SandboxId, StringComparer.Ordinal);
+        if (_facts is not null)
+        {
+            _facts.Changed += OnFactsChanged;
+        }
+
+        _running = Task.WhenAll(
+            Task.Run(() => _events.RunAsync(Stopping)),
+            Task.Run(ConsumeEventsAsync),
+            RelistAtIntervalsAsync());
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        if (_facts is not null)
+        {
+            _facts.Changed -= OnFactsChanged;
+        }
+
+        await _stopping.CancelAsync().ConfigureAwait(false);
+        await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _slotTimer.DisposeAsync().ConfigureAwait(false);
+        await Task.WhenAny(Task.WhenAll(_pods.Values.Select(pod => pod.DrainAsync())), Task.Delay(DrainTime, Time, CancellationToken.None))
+            .ConfigureAwait(false);
+        _hasEnded = true;
+        foreach (SupervisedPod pod in _pods.Values)
+        {
+            pod.Dispose();
+        }
+
+        _backend.Dispose();
+        _stopping.Dispose();
+    }
+
+    // ---- What callers' calls ask and tell ----------------------------------------------------------------------------
+
+    /// <inheritdoc/>
+    public async Task ReadyAsync(CancellationToken cancellationToken)
+    {
+        await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
+        if (!_known.Task.IsCompleted && _stored.Count > 0)
+        {
+            // Something may be hidden that a list would show (rule 21): better no answer than a wrong one.
+            throw new RpcException(new Status(StatusCode.Unavailable, "crishim has started and does not know the node yet"));
+        }
+    }
+
+    /// <inheritdoc/>
+    public string CurrentInstance(string containerId) =>
+        _containers.TryGetValue(containerId, out TrackedContainer? container) ? container.Pod.CurrentInstance(containerId) : containerId;
+
+    /// <inheritdoc/>
+    public void OnPodSandboxRan(string sandboxId, PodSandboxConfig? config) =>
+        _ = GetOrAdd(sandboxId, config?.Metadata, config?.Annotations);
+
+    /// <inheritdoc/>
+    public async Task<CreateAnswer> BeforeCreateAsync(CreateContainerRequest request, CancellationToken cancellationToken)
+    {
+        await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
+        if (NameOf(request) is not { } name)
+        {
+            return default;
+        }
+
+        SupervisedPod pod = GetOrAdd(request.PodSandboxId, request.SandboxConfig?.Metadata, request.SandboxConfig?.Annotations);
+        CreateContainerRequest? recorded = Store.ReadCreateRequest(request.PodSandboxId, name);
+        bool equalsOurs = recorded is not null
+            && ReplacementRequest.IsSameButForCounters(request, recorded, Store.ReadResources(request.PodSandboxId, name)?.Linux);
+        int attempt = (int)request.Config.Metadata.Attempt;
+        long began = Time.GetTimestamp();
+        while (true)
+        {
+            bool mayWait = Time.GetElapsedTime(began) < Options.CallerPatience;
+            CreateVerdict verdict = pod.AskCreate(name, attempt, equalsOurs, mayWait, out Task changed);
+            switch (verdict.Verdict)
+            {
+                case Verdict.Answer:
+                    return new CreateAnswer(verdict.ContainerId);
+                case Verdict.Wait:
+                    await WaitAsync(changed, began, cancellationToken).ConfigureAwait(false);
+                    break;
+                default:
+                    foreach (string ours in verdict.RemoveFirst)
+                    {
+                        await Replacements.RemoveAsync(pod, new RemoveInstance(name, ours, RemovalReason.ReplacementNotWanted)).ConfigureAwait(false);
+                    }
+
+                    RecordAhead(request, name, recorded);
+                    return default;
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public void OnCreated(CreateContainerRequest request, string containerId)
+    {
+        if (NameOf(request) is not { } name || !_pods.TryGetValue(request.PodSandboxId, out SupervisedPod? pod))
+        {
+            return;
+        }
+
+        int attempt = (int)request.Config.Metadata.Attempt;
+        Track(containerId, pod, name, attempt);
+        _ = _replacedRequests.TryRemove((request.PodSandboxId, name), out _);
+        pod.Tell(new ContainerCreated(containerId, name, attempt, Now));
+    }
+
+    /// <inheritdoc/>
+    public void OnCreateFailed(CreateContainerRequest request, bool isOutcomeKnown)
+    {
+        if (NameOf(request) is not { } name || !_pods.TryGetValue(request.PodSandboxId, out SupervisedPod? pod))
+        {
+            return;
+        }
+
+        if (_replacedRequests.TryRemove((request.PodSandboxId, name), out RequestsBefore? before) && isOutcomeKnown)
+        {
+            Restore(request.PodSandboxId, name, before);
+        }
+
+        pod.Tell(new CallerCreateFailed(name));
+    }
+
+    /// <inheritdoc/>
+    public async Task<bool> BeforeStartAsync(string containerId, CancellationToken cancellationToken)
+    {
+        await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
+        if (!_containers.TryGetValue(containerId, out TrackedContainer? container))
+        {
+            return false;
+        }
+
+        long began = Time.GetTimestamp();
+        while (true)
+        {
+            Verdict verdict = container.Pod.AskStart(containerId, out Task changed);
+            if (verdict == Verdict.Wait && Time.GetElapsedTime(began) < Options.CallerPatience)
+            {
+                await WaitAsync(changed, began, cancellationToken).ConfigureAwait(false);
+                continue;
+            }
+
+            return verdict == Verdict.Answer;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void OnStarted(string containerId) => Tell(containerId, new ContainerStarted(containerId, Now));
+
+    /// <inheritdoc/>
+    public async Task<string> BeforeStopAsync(string containerId, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
+        if (!_known.Task.IsCompleted)
+        {
+            // It goes through without being arbitrated; the record may not know, but the caller owns it from here on (rule 5).
+            _stoppedUnknown[containerId] = timeout;
+        }
+
+        if (!_containers.TryGetValue(containerId, out TrackedContainer? container))
+        {
+            return containerId;
+        }
+
+        long began = Time.GetTimestamp();
+        while (true)
+        {
+            bool mayWait = Time.GetElapsedTime(began) < Options.CallerPatience;
+            StopVerdict verdict = container.Pod.AskStop(containerId, timeout, mayWait, out Task changed);
+            if (verdict.Verdict != Verdict.Wait)
+            {
+                return verdict.ContainerId;
+            }
+
+            await WaitAsync(changed, began, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async Task BeforeRemoveAsync(string containerId, CancellationToken cancellationToken)
+    {
+        await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
+        if (_containers.TryGetValue(containerId, out TrackedContainer? container))
+        {
+            container.Pod.AskRemove(containerId);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void OnRemoved(string containerId) => Tell(containerId, new ContainerRemoved(containerId));
+
+    /// <inheritdoc/>
+    public void OnResourcesUpdated(UpdateContainerResourcesRequest request)
+    {
+        if (request.Linux is not null && _containers.TryGetValue(request.ContainerId, out TrackedContainer? container))
+        {
+            string sandboxId = container.Pod.Identity.SandboxId;
+            UpdateContainerResourcesRequest merged = request.Clone();
+            merged.Linux = ReplacementRequest.MergeResources(Store.ReadResources(sandboxId, container.Name)?.Linux, request.Linux);
+            _ = Store.WriteResources(sandboxId, container.Name, merged);
+            container.Pod.Tell(new ResourcesUpdated(request.ContainerId));
+        }
+    }
+
+    /// <inheritdoc/>
+    public async Task BeforeStopSandboxAsync(string sandboxId, CancellationToken cancellationToken)
+    {
+        await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
+        if (!_known.Task.IsCompleted)
+        {
+            _sandboxesStoppedUnknown[sandboxId] = true;
+        }
+
+        if (!_pods.TryGetValue(sandboxId, out SupervisedPod? pod))
+        {
+            return;
+        }
+
+        long began = Time.GetTimestamp();
+        while (true)
+        {
+            bool mayWait = Time.GetElapsedTime(began) < Options.CallerPatience;
+            if (pod.AskSandboxStop(mayWait, out Task changed) != Verdict.Wait)
+            {
+                return;
+            }
+
+            await WaitAsync(changed, began, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void OnPodSandboxRemoved(string sandboxId)
+    {
+        if (_pods.TryGetValue(sandboxId, out SupervisedPod? pod))
+        {
+            pod.Tell(new SandboxGone());
+        }
+    }
+
+    /// <inheritdoc/>
+    public ShownContainer? Show(string containerId, string sandboxId, string name, uint attempt)
+    {
+        SupervisedPod? pod = _containers.TryGetValue(containerId, out TrackedContainer? container) ? container.Pod : null;
+        return pod is not null || _pods.TryGetValue(sandboxId, out pod) ? pod.Show(containerId, name, (int)attempt) : null;
+    }
+
+    // ---- For pods ----------------------------------------------------------------------------------------------------
+
+    internal void Track(string containerId, SupervisedPod pod, string name, int attempt) =>
+        _containers[containerId] = new TrackedContainer(pod, name, attempt);
+
+    internal void AskSlot(string sandboxId, string lineage)
+    {
+        lock (_slots)
+        {
+            _limit.Ask(sandboxId, lineage);
+            ScheduleSlots();
+        }
+    }
+
+    internal void CancelSlot(string sandboxId, string lineage)
+    {
+        lock (_slots)
+        {
+            _limit.Cancel(sandboxId, lineage);
+        }
+    }
+
+    internal void Forget(SupervisedPod pod)
+    {
+        string sandboxId = pod.Identity.SandboxId;
+        _ = _pods.TryRemove(new KeyValuePair<string, SupervisedPod>(sandboxId, pod));
+        foreach ((string id, TrackedContainer container) in _containers)
+        {
+            if (ReferenceEquals(container.Pod, pod))
+            {
+                _ = _containers.TryRemove(id, out _);
+            }
+        }
+
+        Store.Forget(sandboxId);
+    }
+
+    internal void CountViews(ref bool hadViews, bool hasViews, ref bool hadAliases, bool hasAliases)
+    {
+        if (hadViews != hasViews)
+        {
+            hadViews = hasViews;
+            _ = Interlocked.Add(ref _podsWithViews, hasViews ? 1 : -1);
+        }
+
+        if (hadAliases != hasAliases)
+        {
+            hadAliases = hasAliases;
+            _ = Interlocked.Add(ref _podsWithAliases, hasAliases ? 1 : -1);
+        }
+    }
+
+    internal void OnDecision(PodIdentity pod, RestartDecision decision)
+    {
+        if (decision.Outcome != RestartOutcome.None)
+        {
+            if (decision.Outcome == RestartOutcome.Cancelled)
+            {
+                Log.RestartCancelled(decision.Lineage, pod.SandboxId, decision.ContainerId, decision.OutcomeReason);
+            }
+        }
+        else if (decision.Kind == DecisionKind.Restart)
+        {
+            double delay = decision.Due is { } due ? Math.Max(0, (due - decision.At).TotalMilliseconds) : 0;
+            Log.RestartDecided(
+                decision.Lineage, pod.SandboxId, decision.ContainerId, decision.Attempt, decision.Cause, decision.ExitCode, (long)delay);
+        }
+        else
+        {
+            Log.LeftAlone(
+                decision.Lineage, pod.SandboxId, decision.ContainerId, decision.Attempt, decision.Cause, decision.ExitCode, decision.Kind, decision.Reason);
+        }
+    }
+
+    internal void OnRestored(PodIdentity pod, StartReplacement command, DateTimeOffset at)
+    {
+        LineageView? view = _pods.TryGetValue(pod.SandboxId, out SupervisedPod? supervised)
+            ? supervised.Views().FirstOrDefault(lineage => lineage.Name == command.Lineage)
+            : null;
+
+        // What dies at once may have died again before the reply to its start.
+        DateTimeOffset? ended = view?.Tally.Deaths.LastOrDefault(death => death.Attempt < command.Attempt)?.FinishedAt;
+        Log.Restored(
+            command.Lineage, pod.SandboxId, command.ContainerId, command.Attempt, ended is null ? -1 : (long)(at - ended.Value).TotalMilliseconds);
+    }
+
+    /// <summary>Lists one sandbox, and tells its supervisor.</summary>
+    internal async Task RelistAsync(SupervisedPod pod)
+    {
+        string sandboxId = pod.Identity.SandboxId;
+        DateTimeOffset askedAt = Now;
+        CallResult<ListPodSandboxResponse> sandboxes =
+            await _backend.ListPodSandboxAsync(new PodSandboxFilter { Id = sandboxId }, Stopping).ConfigureAwait(false);
+        CallResult<ListContainersResponse> containers =
+            await _backend.ListContainersAsync(new ContainerFilter { PodSandboxId = sandboxId }, Stopping).ConfigureAwait(false);
+        if (sandboxes.Value is null || containers.Value is null)
+        {
+            return;
+        }
+
+        bool ready = sandboxes.Value.Items.Any(sandbox => sandbox.Id == sandboxId && sandbox.State == PodSandboxState.SandboxReady);
+        pod.Tell(new SandboxRelisted(SnapshotOf(pod, ready, askedAt, containers.Value.Containers)));
+    }
+
+    // ---- Watching the backend ----------------------------------------------------------------------------------------
+
+    private async Task ConsumeEventsAsync()
+    {
+        await foreach (BackendEvent happened in _events.Reader.ReadAllAsync(Stopping).ConfigureAwait(false))
+        {
+            switch (happened)
+            {
+                case Connected:
+                    Log.EventsState("connected");
+                    await RelistAllUntilDoneAsync().ConfigureAwait(false);
+                    break;
+                case Gap gap:
+                    Log.EventsState($"gap, {gap.Reason}");
+                    break;
+                case Containerd.Events.ContainerExited exited:
+                    Tell(
+                        exited.ContainerId,
+                        new ContainerExited(exited.ContainerId, new ContainerExit((int)exited.ExitCode, exited.OomSeen, exited.ExitedAt)));
+                    break;
+                default:
+                    break;
+            }
+        }
+    }
+
+    private async Task RelistAtIntervalsAsync()
+    {
+        using var timer = new PeriodicTimer(Options.RelistInterval, Time);
+        while (await timer.WaitForNextTickAsync(Stopping).ConfigureAwait(false))
+        {
+            await RelistAllAsync().ConfigureAwait(false);
+        }
+    }
+
+    private readonly SemaphoreSlim _relisting = new(1);
+
+    /// <summary>
+    /// containerd's events are there before its CRI is, and what died meanwhile should not wait for the next interval. Events wait
+    /// behind this: nothing can be done about them either.
+    /// </summary>
+    private async Task RelistAllUntilDoneAsync()
+    {
+        TimeSpan delay = FirstRelistDelay;
+        while (!await RelistAllAsync().ConfigureAwait(false))
+        {
+            await Task.Delay(delay, Time, Stopping).ConfigureAwait(false);
+            delay = delay * 2 < LongestRelistDelay ? delay * 2 : LongestRelistDelay;
+        }
+    }
+
+    private async Task<bool> RelistAllAsync()
+    {
+        await _relisting.WaitAsync(Stopping).ConfigureAwait(false);
+        try
+        {
+            DateTimeOffset askedAt = Now;
+            CallResult<ListPodSandboxResponse> sandboxes = await _backend.ListPodSandboxAsync(null, Stopping).ConfigureAwait(false);
+            CallResult<ListContainersResponse> containers = await _backend.ListContainersAsync(null, Stopping).ConfigureAwait(false);
+            if (sandboxes.Value is null || containers.Value is null)
+            {
+                Log.ListFailed(sandboxes.Failure ?? containers.Failure!);
+                return false;
+            }
+
+            Tell(askedAt, sandboxes.Value.Items, containers.Value.Containers);
+            if (!_known.Task.IsCompleted)
+            {
+                Log.NodeKnown(sandboxes.Value.Items.Count, containers.Value.Containers.Count, _stored.Count);
+                _stored = new Dictionary<string, StoredSandbox>();
+                _known.SetResult();
+                _stoppedUnknown.Clear();
+                _sandboxesStoppedUnknown.Clear();
+            }
+
+            return true;
+        }
+        finally
+        {
+            _ = _relisting.Release();
+        }
+    }
+
+    private void Tell(DateTimeOffset askedAt, IReadOnlyCollection<PodSandbox> sandboxes, IReadOnlyCollection<Container> containers)
+    {
+        ILookup<string, Container> bySandbox = containers.ToLookup(container => container.PodSandboxId, StringComparer.Ordinal);
+        var seen = new HashSet<string>(StringComparer.Ordinal);
+        foreach (PodSandbox sandbox in sandboxes)
+        {
+            _ = seen.Add(sandbox.Id);
+            SupervisedPod pod = GetOrAdd(sandbox.Id, sandbox.Metadata, sandbox.Annotations);
+            foreach (Container container in bySandbox[sandbox.Id])
+            {
+                Track(container.Id, pod, container.Metadata?.Name ?? "", (int)(container.Metadata?.Attempt ?? 0));
+            }
+
+            SandboxSnapshot snapshot = SnapshotOf(pod, sandbox.State == PodSandboxState.SandboxReady, askedAt, bySandbox[sandbox.Id]);
+            if (_known.Task.IsCompleted)
+            {
+                Tell(pod, new SandboxRelisted(snapshot));
+            }
+            else
+            {
+                Rebuild(pod, snapshot);
+            }
+        }
+
+        foreach ((string sandboxId, SupervisedPod pod) in _pods)
+        {
+            // One that was run while the list was made is in the next one.
+            if (!seen.Contains(sandboxId) && pod.AddedAt < askedAt)
+            {
+                Tell(pod, new SandboxGone());
+            }
+        }
+
+        foreach (string sandboxId in _stored.Keys.Where(id => !seen.Contains(id)))
+        {
+            Store.Forget(sandboxId);
+        }
+    }
+
+    /// <summary>Also where a caller's call was quicker than the first list, and made the pod known without its records.</summary>
+    private void Rebuild(SupervisedPod pod, SandboxSnapshot snapshot)
+    {
+        string sandboxId = pod.Identity.SandboxId;
+        StoredSandbox? stored = _stored.GetValueOrDefault(sandboxId);
+        PodFacts? facts = FactsOf(pod.Identity) ?? Store.ReadFacts(sandboxId);
+        (string Id, TimeSpan Timeout)[] stopped =
+            [.. snapshot.Containers.Where(seen => _stoppedUnknown.ContainsKey(seen.Id)).Select(seen => (seen.Id, _stoppedUnknown[seen.Id]))];
+        bool isStopped = _sandboxesStoppedUnknown.ContainsKey(sandboxId);
+        try
+        {
+            pod.Rebuild(stored, snapshot, facts, stopped, isStopped);
+        }
+        catch (Exception exception) when (stored is not null)
+        {
+            // Records of a crishim with a fault, or that somebody else wrote: one sandbox's must not keep the others from theirs.
+            Log.StepFailed(exception, sandboxId, "its records");
+            pod.Rebuild(null, snapshot, facts, stopped, isStopped);
+        }
+    }
+
+    private SandboxSnapshot SnapshotOf(SupervisedPod pod, bool ready, DateTimeOffset askedAt, IEnumerable<Container> containers)
+    {
+        var seen = new List<SeenContainer>();
+        foreach (Container container in containers)
+        {
+            if (container.Metadata is not { } metadata)
+            {
+                continue;
+            }
+
+            Track(container.Id, pod, metadata.Name, (int)metadata.Attempt);
+            BackendState state = container.State switch
+            {
+                ContainerState.ContainerCreated => BackendState.Created,
+                ContainerState.ContainerRunning => BackendState.Running,
+                ContainerState.ContainerExited => BackendState.Exited,
+                _ => BackendState.Unknown,
+            };
+            seen.Add(new SeenContainer(
+                container.Id, metadata.Name, (int)metadata.Attempt, state, DateTimeOffset.UnixEpoch.AddTicks(container.CreatedAt / 100)));
+        }
+
+        return new SandboxSnapshot(ready, askedAt, seen);
+    }
+
+    // ---- Pods --------------------------------------------------------------------------------------------------------
+
+    // What is no id the backend refuses: it is none of a pod's.
+    private static string? NameOf(CreateContainerRequest request) =>
+        StateStore.IsId(request.PodSandboxId) && request.Config?.Metadata?.Name is { Length: > 0 } name ? name : null;
+
+    /// <summary>
+    /// A caller's create is forwarded: from here on its request is what the lineage goes back to, also when crishim ends before the
+    /// answer comes. A new create brings its own resources, too.
+    /// </summary>
+    private void RecordAhead(CreateContainerRequest request, string name, CreateContainerRequest? recorded)
+    {
+        string sandboxId = request.PodSandboxId;
+        _ = _replacedRequests.TryAdd((sandboxId, name), new RequestsBefore(recorded, Store.ReadResources(sandboxId, name)));
+        _ = Store.WriteCreateRequest(sandboxId, name, request);
+        Store.ForgetResources(sandboxId, name);
+    }
+
+    /// <summary>The create was refused: the instance that is there is the one before.</summary>
+    private void Restore(string sandboxId, string name, RequestsBefore before)
+    {
+        if (before.Create is null)
+        {
+            Store.ForgetCreateRequest(sandboxId, name);
+        }
+        else
+        {
+            _ = Store.WriteCreateRequest(sandboxId, name, before.Create);
+        }
+
+        if (before.Resources is not null)
+        {
+            _ = Store.WriteResources(sandboxId, name, before.Resources);
+        }
+    }
+
+    private SupervisedPod GetOrAdd(string sandboxId, PodSandboxMetadata? metadata, MapField<string, string>? annotations)
+    {
+        if (_pods.TryGetValue(sandboxId, out SupervisedPod? known))
+        {
+            return known;
+        }
+
+        var identity = new PodIdentity(
+            sandboxId, metadata?.Uid ?? "", metadata?.Namespace ?? "", metadata?.Name ?? "",
+            annotations is not null && annotations.TryGetValue(ConfigSourceAnnotation, out string? source) ? source : null);
+        SidecarAnnotation annotation = SidecarAnnotation.Parse(
+            annotations is null ? new Dictionary<string, string>() : new Dictionary<string, string>(annotations));
+        foreach (var error in annotation.Errors)
+        {
+            Log.AnnotationWrong(identity.Namespace, identity.Name, error.ToString());
+        }
+
+        var fresh = new SupervisedPod(this, identity, annotation);
+        SupervisedPod pod = _pods.GetOrAdd(sandboxId, fresh);
+        if (!ReferenceEquals(pod, fresh))
+        {
+            fresh.Dispose();
+            return pod;
+        }
+
+        if (FactsOf(identity) is { } facts)
+        {
+            TellFacts(pod, facts);
+        }
+
+        return pod;
+    }
+
+    private PodFacts? FactsOf(PodIdentity pod) => _facts?.Find(pod.Uid, pod.Namespace, pod.Name, pod.ConfigSource)?.Facts;
+
+    private void OnFactsChanged(PodFactsChange change)
+    {
+        if (change.IsRemoved)
+        {
+            // What was known of a pod stays true of its sandbox.
+            return;
+        }
+
+        foreach (SupervisedPod pod in _pods.Values)
+        {
+            PodIdentity identity = pod.Identity;
+            bool same = change.Identity == Discovery.PodIdentity.Uid
+                ? identity.Uid == change.Facts.Uid
+                : identity.Namespace == change.Facts.Namespace && identity.Name == change.Facts.Name;
+            if (same && FactsOf(identity) is { } facts)
+            {
+                TellFacts(pod, facts);
+            }
+        }
+    }
+
+    private void TellFacts(SupervisedPod pod, PodFacts facts)
+    {
+        _ = Store.WriteFacts(pod.Identity.SandboxId, facts);
+        pod.Tell(new FactsChanged(facts));
+    }
+
+    private void Tell(string containerId, PodInput input)
+    {
+        if (_containers.TryGetValue(containerId, out TrackedContainer? container))
+        {
+            Tell(container.Pod, input);
+        }
+    }
+
+    /// <summary>A fault in the supervision of one pod ends neither the others' nor the loop that tells them all.</summary>
+    private void Tell(SupervisedPod pod, PodInput input)
+    {
+        try
+        {
+            pod.Tell(input);
+        }
+        catch (Exception exception)
+        {
+            Log.StepFailed(exception, pod.Identity.SandboxId, input.GetType().Name);
+        }
+    }
+
+    // ---- Waiting -----------------------------------------------------------------------------------------------------
+
+    /// <summary>Until the backend was listed once, nothing is known to arbitrate by; but no call waits long for that.</summary>
+    private async Task WaitUntilKnownAsync(CancellationToken cancellationToken)
+    {
+        if (!_known.Task.IsCompleted)
+        {
+            await Task.WhenAny(_known.Task, Task.Delay(Options.StartPatience, Time, cancellationToken)).ConfigureAwait(false);
+            cancellationToken.ThrowIfCancellationRequested();
+        }
+    }
+
+    private async Task WaitAsync(Task changed, long began, CancellationToken cancellationToken)
+    {
+        TimeSpan left = Options.CallerPatience - Time.GetElapsedTime(began);
+        await Task.WhenAny(changed, Task.Delay(left > TimeSpan.Zero ? left : TimeSpan.Zero, Time, cancellationToken)).ConfigureAwait(false);
+        cancellationToken.ThrowIfCancellationRequested();
+    }
+
+    private void GrantSlots()
+    {
+        IReadOnlyList<RestartSlot> granted;
+        lock (_slots)
+        {
+            granted = _limit.TakeGranted(Now);
+            ScheduleSlots();
+        }
+
+        foreach (RestartSlot slot in granted)
+        {
+            if (_pods.TryGetValue(slot.Pod, out SupervisedPod? pod))
+            {
+                pod.Tell(new SlotGranted(slot.Lineage));
+            }
+        }
+    }
+
+    /// <summary>Under the slots' lock. Grants come by the timer, never on the asker's thread, which holds its pod's lock.</summary>
+    private void ScheduleSlots()
+    {
+        if (_limit.NextAt(Now) is { } at)
+        {
+            TimeSpan delay = at - Now;
+            _ = _slotTimer.Change(delay > TimeSpan.Zero ? delay : TimeSpan.Zero, Timeout.InfiniteTimeSpan);
+        }
+    }
+
+    private sealed record TrackedContainer(SupervisedPod Pod, string Name, int Attempt);
+
+    private sealed record RequestsBefore(CreateContainerRequest? Create, UpdateContainerResourcesRequest? Resources);
+}

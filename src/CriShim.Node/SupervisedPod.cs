@@ -1,0 +1,304 @@
+using CriShim.Node.State;
+using CriShim.Proxy.Services;
+using CriShim.Supervision.Pods;
+using CriShim.Supervision.Restarts;
+using CriShim.Supervision.Sidecars;
+using CriShim.Supervision.Supervisor;
+
+namespace CriShim.Node;
+
+/// <summary>
+/// One sandbox's supervisor with what it needs of the world: the lock, the files, the timer, and the order in which its commands are
+/// carried out.
+/// </summary>
+/// <remarks>
+/// Under the lock: tell or ask the supervisor, write the records that its commands come with, and hand the commands to their queues.
+/// Calls to the backend are made outside of it, one after another for each lineage; their outcomes are told like anything else.
+/// </remarks>
+internal sealed class SupervisedPod : IDisposable
+{
+    private readonly Lock _lock = new();
+    private readonly NodeSupervision _node;
+    private readonly ITimer _timer;
+    private readonly Dictionary<string, Task> _work = new(StringComparer.Ordinal);
+    private PodSupervisor _supervisor;
+    private TaskCompletionSource _changed = NewSignal();
+    private bool _rewritesViews;
+    private bool _mapsIds;
+    private bool _forgotten;
+
+    /// <summary>A pod that crishim sees from its beginning, or that nothing is recorded of.</summary>
+    public SupervisedPod(NodeSupervision node, PodIdentity identity, SidecarAnnotation annotation)
+    {
+        _node = node;
+        Identity = identity;
+        Annotation = annotation;
+        AddedAt = node.Now;
+        _supervisor = new PodSupervisor(OptionsOf(node, identity));
+        _timer = node.Time.CreateTimer(static state => ((SupervisedPod)state!).Tell(new TimerDue()), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        Tell(new AnnotationChanged(annotation));
+    }
+
+    public PodIdentity Identity { get; }
+
+    /// <summary>When this process first heard of it.</summary>
+    public DateTimeOffset AddedAt { get; }
+
+    public SidecarAnnotation Annotation { get; }
+
+    /// <summary>Goes on where a crishim before this one ended.</summary>
+    /// <param name="stored">What was recorded.</param>
+    /// <param name="snapshot">What is there.</param>
+    /// <param name="facts">What is known of the pod's spec.</param>
+    /// <param name="stopped">Instances that callers have stopped since this process started, with their time-outs.</param>
+    /// <param name="isSandboxStopped">A caller has stopped the sandbox since.</param>
+    public void Rebuild(
+        StoredSandbox? stored, SandboxSnapshot snapshot, PodFacts? facts, IReadOnlyList<(string Id, TimeSpan Timeout)> stopped, bool isSandboxStopped)
+    {
+        lock (_lock)
+        {
+            (PodSupervisor supervisor, IReadOnlyList<PodCommand> commands) = PodSupervisor.Rebuild(
+                OptionsOf(_node, Identity), stored?.Pod, stored?.Lineages ?? [], snapshot, facts, Annotation, _node.Now);
+            _supervisor = supervisor;
+            List<PodCommand> all = [.. commands];
+            foreach ((string id, TimeSpan timeout) in stopped)
+            {
+                all.AddRange(supervisor.ArbitrateStop(id, timeout, mayWait: false, _node.Now).Commands);
+            }
+
+            if (isSandboxStopped)
+            {
+                all.AddRange(supervisor.ArbitrateSandboxStop(mayWait: false, _node.Now).Commands);
+            }
+
+            CarryOut(all);
+        }
+    }
+
+    /// <summary>Tells the supervisor something, and has done what it says.</summary>
+    public void Tell(PodInput input)
+    {
+        lock (_lock)
+        {
+            if (!_forgotten && !_node.HasEnded)
+            {
+                CarryOut(_supervisor.Handle(input, _node.Now));
+            }
+        }
+    }
+
+    public CreateVerdict AskCreate(string name, int attempt, bool equalsOurs, bool mayWait, out Task changed)
+    {
+        lock (_lock)
+        {
+            CreateVerdict verdict = _supervisor.ArbitrateCreate(name, attempt, equalsOurs, mayWait, _node.Now);
+            CarryOut(verdict.Commands);
+            changed = _changed.Task;
+            return verdict;
+        }
+    }
+
+    public Verdict AskStart(string containerId, out Task changed)
+    {
+        lock (_lock)
+        {
+            StartVerdict verdict = _supervisor.ArbitrateStart(containerId);
+            CarryOut(verdict.Commands);
+            changed = _changed.Task;
+            return verdict.Verdict;
+        }
+    }
+
+    public StopVerdict AskStop(string containerId, TimeSpan timeout, bool mayWait, out Task changed)
+    {
+        lock (_lock)
+        {
+            StopVerdict verdict = _supervisor.ArbitrateStop(containerId, timeout, mayWait, _node.Now);
+            CarryOut(verdict.Commands);
+            changed = _changed.Task;
+            return verdict;
+        }
+    }
+
+    public void AskRemove(string containerId)
+    {
+        lock (_lock)
+        {
+            CarryOut(_supervisor.ArbitrateRemove(containerId, _node.Now));
+        }
+    }
+
+    public Verdict AskSandboxStop(bool mayWait, out Task changed)
+    {
+        lock (_lock)
+        {
+            SandboxStopVerdict verdict = _supervisor.ArbitrateSandboxStop(mayWait, _node.Now);
+            CarryOut(verdict.Commands);
+            changed = _changed.Task;
+            return verdict.Verdict;
+        }
+    }
+
+    public string CurrentInstance(string containerId)
+    {
+        lock (_lock)
+        {
+            return _supervisor.CurrentInstance(containerId);
+        }
+    }
+
+    public ShownContainer? Show(string containerId, string name, int attempt)
+    {
+        lock (_lock)
+        {
+            return _supervisor.ShownState(containerId, name, attempt, _node.Now) switch
+            {
+                ShownState.Running => ShownContainer.Running,
+                ShownState.Hidden => ShownContainer.Hidden,
+                _ => null,
+            };
+        }
+    }
+
+    public IReadOnlyList<LineageView> Views()
+    {
+        lock (_lock)
+        {
+            return _supervisor.Views(_node.Now);
+        }
+    }
+
+    /// <summary>Completes when the calls to the backend that are under way have ended.</summary>
+    public Task DrainAsync()
+    {
+        lock (_lock)
+        {
+            return Task.WhenAll(_work.Values);
+        }
+    }
+
+    public void Dispose() => _timer.Dispose();
+
+    private static PodSupervisorOptions OptionsOf(NodeSupervision node, PodIdentity identity) => new()
+    {
+        SandboxId = identity.SandboxId,
+        Restart = node.Options.Restart,
+        IsSpecSourceConfigured = node.Options.IsSpecSourceConfigured,
+        Chance = Random.Shared,
+        Mode = node.Options.Mode,
+    };
+
+    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Under the lock.</summary>
+    private void CarryOut(IReadOnlyList<PodCommand> commands)
+    {
+        foreach (PodCommand command in commands)
+        {
+            bool recorded = command.RecordFirst is not { } record || _node.Store.Write(record);
+            switch (command)
+            {
+                case WriteRecord:
+                    break;
+                case CreateReplacement create:
+                    if (recorded)
+                    {
+                        Queue(create.Lineage, () => _node.Replacements.CreateAsync(this, create));
+                    }
+                    else
+                    {
+                        // An intent that is not recorded must not be acted on: a crash now could make a second one (rule 13).
+                        Queue(create.Lineage, () => TellAsync(new ReplacementFailed(create.Lineage, create.Attempt, ReplacementFailure.Refused)));
+                    }
+
+                    break;
+                case StartReplacement start:
+                    Queue(start.Lineage, () => _node.Replacements.StartAsync(this, start));
+                    break;
+                case ApplyResources apply:
+                    Queue(apply.Lineage, () => _node.Replacements.ApplyResourcesAsync(this, apply));
+                    break;
+                case RemoveInstance remove:
+                    Queue(remove.Lineage, () => _node.Replacements.RemoveAsync(this, remove));
+                    break;
+                case InspectInstance inspect:
+                    Queue(inspect.Lineage, () => _node.Replacements.InspectAsync(this, inspect));
+                    break;
+                case AskRestartSlot ask:
+                    _node.AskSlot(Identity.SandboxId, ask.Lineage);
+                    break;
+                case CancelRestartSlot cancel:
+                    _node.CancelSlot(Identity.SandboxId, cancel.Lineage);
+                    break;
+                case RelistSandbox:
+                    Queue("", () => _node.RelistAsync(this));
+                    break;
+                case ScheduleTimer schedule:
+                    TimeSpan delay = schedule.At - _node.Now;
+                    _ = _timer.Change(delay > TimeSpan.Zero ? delay : TimeSpan.Zero, Timeout.InfiniteTimeSpan);
+                    break;
+                case Explain explain:
+                    _node.OnDecision(Identity, explain.Decision);
+                    break;
+                case ViewChanged:
+                    break;
+                case ForgetRecords:
+                    _forgotten = true;
+                    _ = _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+                    _node.Forget(this);
+                    break;
+                default:
+                    throw new InvalidOperationException($"{command.GetType().Name} is no known command");
+            }
+        }
+
+        bool rewrites = false;
+        bool maps = false;
+        foreach (LineageView view in _supervisor.Views(_node.Now))
+        {
+            rewrites |= view.ChangesViews;
+            maps |= view.Tally.Total > 0;
+        }
+
+        _node.CountViews(ref _rewritesViews, rewrites && !_forgotten, ref _mapsIds, maps && !_forgotten);
+        TaskCompletionSource before = _changed;
+        _changed = NewSignal();
+        before.SetResult();
+    }
+
+    private Task TellAsync(PodInput input)
+    {
+        Tell(input);
+        return Task.CompletedTask;
+    }
+
+    /// <summary>Under the lock: work of one lineage goes one after another, and never on the thread that holds the lock.</summary>
+    private void Queue(string lineage, Func<Task> work)
+    {
+        Task before = _work.GetValueOrDefault(lineage, Task.CompletedTask);
+        _work[lineage] = RunAsync(before, work);
+    }
+
+    private async Task RunAsync(Task before, Func<Task> work)
+    {
+        await before.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+        if (_node.IsStopping)
+        {
+            // Nothing new is begun: it is recorded, and the next crishim goes on with it.
+            return;
+        }
+
+        try
+        {
+            await work().ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (_node.IsStopping)
+        {
+            // What was begun is recorded, and the next crishim goes on with it.
+        }
+        catch (Exception exception)
+        {
+            _node.Log.StepFailed(exception, Identity.SandboxId, "a call to the backend");
+        }
+    }
+}

@@ -1,0 +1,478 @@
+using CriShim.Node.Tests.Support;
+using CriShim.Protocol.Runtime.V1;
+using CriShim.Proxy.Services;
+using CriShim.Supervision.Supervisor;
+using CriShim.TestSupport.Backends;
+using CriShim.TestSupport.Lab;
+using Grpc.Core;
+using Microsoft.Extensions.Logging;
+
+namespace CriShim.Node.Tests;
+
+public sealed class NodeSupervisionTests
+{
+    private const string Sandbox = NodeBed.Sandbox;
+    private const string Sidecar = NodeBed.Sidecar;
+
+    // ---- A restart ---------------------------------------------------------------------------------------------------
+
+    [Fact]
+    public async Task Exit_OfASidecar_IsReplacedByTheRecordedRequestWithTheNextNumberThroughout()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+
+        bed.Backend.Exit("c0", 3);
+        FakeInstance next = await bed.RunsAsync(1);
+
+        CreateContainerRequest expected = NodeBed.Create(1);
+        Assert.Equal(expected, next.Request);
+        Assert.Equal(["CreateContainer", "StartContainer"], bed.Backend.Changes.Select(call => call.Method));
+    }
+
+    [Fact]
+    public async Task Exit_OfASidecar_HasItsIntentOnDiskBeforeEachCall()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        RelayHold create = bed.Backend.Hold("CreateContainer", HoldPoint.Received);
+        RelayHold start = bed.Backend.Hold("StartContainer", HoldPoint.Received);
+
+        bed.Backend.Exit("c0", 1);
+        await create.ReachedAsync();
+        string planned = bed.Record();
+        create.Release();
+        await start.ReachedAsync();
+        string created = bed.Record();
+        start.Release();
+        await bed.RunsAsync(1);
+
+        Assert.Contains("\"intent\":\"Planned\",\"intendedAttempt\":1", planned, StringComparison.Ordinal);
+        Assert.Contains("\"intent\":\"Created\",\"intendedAttempt\":1,\"intendedId\":\"c1\"", created, StringComparison.Ordinal);
+        Assert.Contains("\"intent\":\"None\"", bed.Record(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Exit_OfASidecar_ShowsTheOldRunningAndTheNewNotAtAllUntilItRuns()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        Assert.False(bed.Node.RewritesViews);
+        RelayHold create = bed.Backend.Hold("CreateContainer", HoldPoint.Answered);
+        RelayHold start = bed.Backend.Hold("StartContainer", HoldPoint.Answered);
+
+        bed.Backend.Exit("c0", 1);
+        await create.ReachedAsync();
+        Assert.True(bed.Node.RewritesViews);
+        Assert.Equal(ShownContainer.Running, bed.Node.Show("c0", Sandbox, Sidecar, 0));
+        // Nobody has told its id yet.
+        Assert.Equal(ShownContainer.Hidden, bed.Node.Show("c1", Sandbox, Sidecar, 1));
+        create.Release();
+        await start.ReachedAsync();
+        Assert.Equal(ShownContainer.Running, bed.Node.Show("c0", Sandbox, Sidecar, 0));
+        Assert.Equal(ShownContainer.Hidden, bed.Node.Show("c1", Sandbox, Sidecar, 1));
+        start.Release();
+        await bed.RunsAsync(1);
+
+        await Condition.BecomesTrueAsync("nothing is rewritten any more", NodeBed.Patience, () => !bed.Node.RewritesViews);
+        Assert.Null(bed.Node.Show("c0", Sandbox, Sidecar, 0));
+        Assert.Null(bed.Node.Show("c1", Sandbox, Sidecar, 1));
+        Assert.True(bed.Node.MapsIds);
+        Assert.Equal("c1", bed.Node.CurrentInstance("c0"));
+    }
+
+    [Fact]
+    public async Task Exit_RestartTakesLongerThanTheWindow_ShowsWhatTheBackendSays()
+    {
+        var time = new PooledTime();
+        await using NodeBed bed = await NodeBed.StartAsync(time);
+        RelayHold create = bed.Backend.Hold("CreateContainer", HoldPoint.Answered);
+        bed.Backend.Exit("c0", 1);
+        await create.ReachedAsync();
+        time.Advance(bed.Options.Restart.ShownRunningFor - TimeSpan.FromMilliseconds(1));
+        Assert.Equal(ShownContainer.Running, bed.Node.Show("c0", Sandbox, Sidecar, 0));
+
+        time.Advance(TimeSpan.FromMilliseconds(1));
+
+        Assert.Null(bed.Node.Show("c0", Sandbox, Sidecar, 0));
+        Assert.Equal(ShownContainer.Hidden, bed.Node.Show("c1", Sandbox, Sidecar, 1));
+        create.Release();
+        await bed.RunsAsync(1);
+    }
+
+    [Fact]
+    public async Task Exit_AgainAndAgain_WaitsTwiceAsLongEachTime()
+    {
+        var time = new PooledTime();
+        await using NodeBed bed = await NodeBed.StartAsync(time);
+        bed.Backend.Exit("c0", 1);
+        await bed.RunsAsync(1);
+
+        foreach ((uint attempt, int delay) in new[] { (2u, 250), (3u, 500), (4u, 1000) })
+        {
+            bed.Backend.Exit(bed.Running!.Id, 1);
+            await bed.LoggedAsync($"due in {delay} ms");
+            time.Advance(TimeSpan.FromMilliseconds(delay - 1));
+            Assert.Equal((int)attempt - 1, bed.Backend.Requests<CreateContainerRequest>().Count);
+            time.Advance(TimeSpan.FromMilliseconds(1));
+            await bed.RunsAsync(attempt);
+        }
+
+        // Of all that died, one is left.
+        await Condition.BecomesTrueAsync("one dead instance is left", NodeBed.Patience, () => bed.Backend.Instances.Count == 2);
+    }
+
+    [Fact]
+    public async Task Exit_WhoseEventIsLost_IsSeenByTheNextList()
+    {
+        var time = new PooledTime();
+        await using NodeBed bed = await NodeBed.StartAsync(time);
+        bed.Backend.Exit("c0", 1, isEventLost: true);
+
+        time.Advance(bed.Options.RelistInterval);
+
+        await bed.RunsAsync(1);
+    }
+
+    [Fact]
+    public async Task Exit_StateFolderIsFull_CreatesNothingUntilTheIntentIsRecorded()
+    {
+        var tiny = new TinyFileSystem(256);
+        await using NodeBed bed = await NodeBed.PrepareAsync(directory: tiny);
+        bed.Start();
+        await bed.KnownAsync();
+        bed.RunSandbox();
+        await bed.RunAsync(NodeBed.Create());
+        tiny.Fill();
+
+        bed.Backend.Exit("c0", 1);
+        await Condition.BecomesTrueAsync("it has been tried twice", NodeBed.Patience, () => bed.Log.At(LogLevel.Error).Count >= 4);
+        Assert.Empty(bed.Backend.Changes);
+        tiny.MakeRoom();
+
+        await bed.RunsAsync(1);
+    }
+
+    [Fact]
+    public async Task Exit_SuperviseObserve_IsDecidedAndNotActedOn()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync(options: options => options with { Mode = SupervisionMode.Observe });
+
+        bed.Backend.Exit("c0", 1);
+
+        await bed.LoggedAsync("OnlyObserved");
+        Assert.Empty(bed.Backend.Changes);
+        Assert.Null(bed.Node.Show("c0", Sandbox, Sidecar, 0));
+    }
+
+    // ---- Callers -----------------------------------------------------------------------------------------------------
+
+    [Fact]
+    public async Task Create_EqualToOursThatIsUnderWay_IsAnsweredWithOursAndStartIsToo()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        RelayHold create = bed.Backend.Hold("CreateContainer", HoldPoint.Answered);
+        bed.Backend.Exit("c0", 1);
+        await create.ReachedAsync();
+
+        Task<string> theirs = bed.RunAsync(NodeBed.Create(1));
+        create.Release();
+
+        Assert.Equal("c1", await theirs);
+        Assert.Equal(2, bed.Backend.Instances.Count);
+    }
+
+    [Fact]
+    public async Task Create_DifferentFromOurs_GetsOursOutOfItsWayAndLaterOnesAreMadeFromIt()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        bed.Backend.Exit("c0", 1);
+        await bed.RunsAsync(1);
+
+        string theirs = await bed.RunAsync(NodeBed.Create(1, env: "rotated"));
+        Assert.Equal("rotated", Env(bed.Running!));
+        bed.Backend.Exit(theirs, 1);
+
+        Assert.Equal("rotated", Env(await bed.RunsAsync(2)));
+        Assert.Single(bed.Backend.Requests<RemoveContainerRequest>(), request => request.ContainerId == "c1");
+    }
+
+    [Fact]
+    public async Task Create_DifferentAndRefused_LeavesTheRequestOfTheInstanceThatIsThere()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        CreateContainerRequest refused = NodeBed.Create(1, env: "refused");
+        Assert.Null((await bed.Node.BeforeCreateAsync(refused, CancellationToken.None)).AnswerWith);
+
+        bed.Node.OnCreateFailed(refused, isOutcomeKnown: true);
+        bed.Backend.Exit("c0", 1);
+
+        Assert.Equal("one", Env(await bed.RunsAsync(1)));
+    }
+
+    [Fact]
+    public async Task Create_CrishimEndsBeforeItsAnswer_LaterOnesAreMadeFromItAllTheSame()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        bed.Backend.Exit("c0", 1);
+        await bed.RunsAsync(1);
+        CreateContainerRequest theirs = NodeBed.Create(2, env: "rotated");
+        Assert.Null((await bed.Node.BeforeCreateAsync(theirs, CancellationToken.None)).AnswerWith);
+        string id = bed.Backend.Create(theirs);
+        await bed.EndAsync();
+        bed.Backend.Start(new StartContainerRequest { ContainerId = id });
+
+        bed.Start();
+        await Condition.BecomesTrueAsync("it is known", NodeBed.Patience, () => bed.Node.CurrentInstance(id) == id && !bed.Node.RewritesViews);
+        bed.Backend.Exit(id, 1);
+
+        Assert.Equal("rotated", Env(await bed.RunsAsync(3)));
+    }
+
+    [Theory]
+    [InlineData("../escaped")]
+    [InlineData("/")]
+    [InlineData("")]
+    [InlineData("a\0b")]
+    public async Task Create_InASandboxWithAHostileId_GoesThroughAndDoesNoHarm(string sandbox)
+    {
+        var time = new PooledTime();
+        await using NodeBed bed = await NodeBed.StartAsync(time);
+        CreateContainerRequest hostile = NodeBed.Create(sandbox: sandbox);
+
+        Assert.Null((await bed.Node.BeforeCreateAsync(hostile, CancellationToken.None)).AnswerWith);
+        bed.Node.OnCreateFailed(hostile, isOutcomeKnown: true);
+        Assert.Null((await bed.Node.BeforeCreateAsync(hostile, CancellationToken.None)).AnswerWith);
+        bed.Node.OnCreated(hostile, "hostile");
+
+        // Lists are what forgets pods that are not there.
+        bed.Backend.Exit("c0", 1, isEventLost: true);
+        time.Advance(bed.Options.RelistInterval);
+        await bed.RunsAsync(1);
+        bed.Backend.Exit("c1", 1, isEventLost: true);
+        time.Advance(bed.Options.RelistInterval);
+        await bed.RunsAsync(2);
+        Assert.Equal([Sandbox], Directory.GetFileSystemEntries(bed.StateDirectory).Select(Path.GetFileName));
+    }
+
+    [Fact]
+    public async Task StopContainer_WhileOursIsCreated_EndsInNothingRunning()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        RelayHold create = bed.Backend.Hold("CreateContainer", HoldPoint.Answered);
+        bed.Backend.Exit("c0", 1);
+        await create.ReachedAsync();
+
+        Task<string> stop = bed.Node.BeforeStopAsync("c0", TimeSpan.FromSeconds(2), CancellationToken.None);
+        Assert.False(stop.IsCompleted);
+        create.Release();
+
+        Assert.Equal("c0", await stop);
+        await Condition.BecomesTrueAsync("ours is removed", NodeBed.Patience, () => bed.Backend.Instances.Count == 1);
+        Assert.Empty(bed.Backend.Requests<StartContainerRequest>());
+    }
+
+    [Fact]
+    public async Task StopPodSandbox_WhileOursIsCreated_WaitsForItAndNothingIsStarted()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        RelayHold create = bed.Backend.Hold("CreateContainer", HoldPoint.Answered);
+        bed.Backend.Exit("c0", 1);
+        await create.ReachedAsync();
+
+        Task stop = bed.Node.BeforeStopSandboxAsync(Sandbox, CancellationToken.None);
+        Assert.False(stop.IsCompleted);
+        create.Release();
+        await stop;
+
+        await Condition.BecomesTrueAsync("ours is removed", NodeBed.Patience, () => bed.Backend.Instances.Count == 1);
+        Assert.Empty(bed.Backend.Requests<StartContainerRequest>());
+        Assert.Null(bed.Node.Show("c0", Sandbox, Sidecar, 0));
+    }
+
+    [Fact]
+    public async Task RemovePodSandbox_Succeeded_TakesTheRecordsWithIt()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        Assert.NotEmpty(Directory.GetFileSystemEntries(bed.StateDirectory));
+        await bed.Node.BeforeStopSandboxAsync(Sandbox, CancellationToken.None);
+        bed.Backend.RemoveSandbox(Sandbox);
+
+        bed.Node.OnPodSandboxRemoved(Sandbox);
+
+        Assert.Empty(Directory.GetFileSystemEntries(bed.StateDirectory));
+    }
+
+    [Fact]
+    public async Task UpdateContainerResources_WhileOursIsStarting_ReachesItAndTheNext()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        RelayHold start = bed.Backend.Hold("StartContainer", HoldPoint.Received);
+        bed.Backend.Exit("c0", 1);
+        await start.ReachedAsync();
+
+        // It went where the id pointed, to the dead one.
+        bed.Node.OnResourcesUpdated(new UpdateContainerResourcesRequest
+        {
+            ContainerId = bed.Node.CurrentInstance("c0"), Linux = new LinuxContainerResources { CpusetCpus = "1" },
+        });
+        start.Release();
+        await bed.RunsAsync(1);
+
+        await Condition.BecomesTrueAsync("it is updated", NodeBed.Patience, () => bed.Backend.Requests<UpdateContainerResourcesRequest>().Count > 0);
+        UpdateContainerResourcesRequest update = Assert.Single(bed.Backend.Requests<UpdateContainerResourcesRequest>());
+        Assert.Equal(("c1", "1"), (update.ContainerId, update.Linux.CpusetCpus));
+        bed.Backend.Exit("c1", 1);
+        Assert.Equal("1", (await bed.RunsAsync(2)).Request.Config.Linux.Resources.CpusetCpus);
+    }
+
+    [Fact]
+    public async Task Show_ReplacementThatIsRemoved_IsHiddenUntilItIsGone()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        RelayHold remove = bed.Backend.Hold("RemoveContainer", HoldPoint.Received);
+        bed.Backend.Fail("StartContainer", StatusCode.Unknown, "no such file");
+        bed.Backend.Exit("c0", 1);
+        await remove.ReachedAsync();
+
+        // Seen, kubelet 1.36 would create another one beside it.
+        Assert.Equal(ShownContainer.Hidden, bed.Node.Show("c1", Sandbox, Sidecar, 1));
+        Assert.True(bed.Node.RewritesViews);
+
+        remove.Release();
+        await bed.RunsAsync(1);
+    }
+
+    // ---- Starting ----------------------------------------------------------------------------------------------------
+
+    [Fact]
+    public async Task Start_BackendsCriIsNotReadyYet_ListsAgainLongBeforeTheInterval()
+    {
+        await using NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Backend.Fail("ListPodSandbox", StatusCode.Unknown, "server is not initialized yet");
+        bed.Backend.Fail("ListPodSandbox", StatusCode.Unknown, "server is not initialized yet");
+
+        bed.Start();
+
+        // The interval is an hour.
+        await bed.KnownAsync();
+    }
+
+    [Fact]
+    public async Task Start_CallerCreatesBeforeTheFirstList_KeepsTheRecords()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync(options: options => options with { StartPatience = TimeSpan.FromMilliseconds(1) });
+        // It is recorded that the sidecar is being stopped.
+        await bed.Node.BeforeStopAsync("c0", TimeSpan.FromSeconds(30), CancellationToken.None);
+        await bed.EndAsync();
+        RelayHold list = bed.Backend.Hold("ListContainers", HoldPoint.Received);
+        bed.Start();
+        await list.ReachedAsync();
+
+        // Another container of the same pod: its pod is known before its records are.
+        await bed.RunAsync(NodeBed.Create(name: "app"));
+        list.Release();
+        await Condition.BecomesTrueAsync("the node is known", NodeBed.Patience, () => !bed.Node.RewritesViews);
+        bed.Backend.Exit("c0", 0);
+
+        await bed.LoggedAsync("StoppedByCaller");
+        Assert.Empty(bed.Backend.Changes);
+    }
+
+    [Fact]
+    public async Task Start_CallerStopsBeforeTheFirstList_IsNotUndone()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync(options: options => options with { StartPatience = TimeSpan.FromMilliseconds(1) });
+        await bed.EndAsync();
+        RelayHold list = bed.Backend.Hold("ListContainers", HoldPoint.Received);
+        bed.Start();
+        await list.ReachedAsync();
+
+        Assert.Equal("c0", await bed.Node.BeforeStopAsync("c0", TimeSpan.Zero, CancellationToken.None));
+        bed.Backend.Exit("c0", 137);
+        list.Release();
+
+        await bed.LoggedAsync("StoppedByCaller");
+        Assert.Empty(bed.Backend.Changes);
+    }
+
+    [Fact]
+    public async Task Start_CallerStopsTheSandboxBeforeTheFirstList_CreatesNothing()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync(options: options => options with { StartPatience = TimeSpan.FromMilliseconds(1) });
+        await bed.EndAsync();
+        bed.Backend.Exit("c0", 137);
+        RelayHold list = bed.Backend.Hold("ListContainers", HoldPoint.Received);
+        bed.Start();
+        await list.ReachedAsync();
+
+        await bed.Node.BeforeStopSandboxAsync(Sandbox, CancellationToken.None);
+        list.Release();
+
+        await bed.LoggedAsync("SandboxStopping");
+        Assert.Empty(bed.Backend.Changes);
+    }
+
+    [Fact]
+    public async Task Start_ListsBeforeTheNodeIsKnown_AreUnavailableRatherThanWrong()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync(options: options => options with { StartPatience = TimeSpan.FromMilliseconds(1) });
+        await bed.EndAsync();
+        RelayHold list = bed.Backend.Hold("ListContainers", HoldPoint.Received);
+        bed.Start();
+        await list.ReachedAsync();
+
+        Assert.True(bed.Node.RewritesViews);
+        RpcException refusal = await Assert.ThrowsAsync<RpcException>(() => bed.Node.ReadyAsync(CancellationToken.None));
+
+        Assert.Equal(StatusCode.Unavailable, refusal.StatusCode);
+        list.Release();
+        await Condition.BecomesTrueAsync("it is ready", NodeBed.Patience, () => !bed.Node.RewritesViews);
+        await bed.Node.ReadyAsync(CancellationToken.None);
+    }
+
+    [Fact]
+    public async Task Start_BackendIsStillAtTheStartOfTheCrishimBefore_WaitsForItAndMakesNoSecond()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        RelayHold start = bed.Backend.Hold("StartContainer", HoldPoint.Received);
+        bed.Backend.Exit("c0", 1);
+        await start.ReachedAsync();
+        await bed.EndAsync();
+        foreach (int _ in Enumerable.Range(0, 3))
+        {
+            bed.Backend.Fail("StartContainer", StatusCode.Unknown, "failed to set starting state for container \"c1\": container is already in starting state");
+        }
+
+        bed.Start();
+
+        Assert.Equal("c1", (await bed.RunsAsync(1)).Id);
+        Assert.Single(bed.Backend.Requests<CreateContainerRequest>());
+        Assert.Empty(bed.Backend.Requests<RemoveContainerRequest>());
+    }
+
+    [Theory]
+    [InlineData("proxy.json", "garbage")]
+    [InlineData("proxy.json", """{"sandboxId":"sandbox-0","name":"proxy","instances":null}""")]
+    [InlineData("sandbox.pod.json", """{"sandboxId":"sandbox-0","startOrder":null}""")]
+    [InlineData("proxy.create", "garbage")]
+    public async Task Start_BadRecord_GoesOnAndSupervisesWhatRuns(string file, string content)
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        await bed.EndAsync();
+        File.WriteAllText(Path.Combine(bed.StateDirectory, Sandbox, file), content);
+
+        bed.Start();
+        await Condition.BecomesTrueAsync("it is known", NodeBed.Patience, () => !bed.Node.RewritesViews);
+        bed.Backend.Exit("c0", 1);
+
+        if (file == "proxy.create")
+        {
+            // The fake's status is not verbose, so there is nothing to make one from; a real containerd's is.
+            await bed.LoggedAsync("No request is known");
+        }
+        else
+        {
+            await bed.RunsAsync(1);
+        }
+    }
+
+    private static string Env(FakeInstance instance) => instance.Request.Config.Envs[0].Value.ToStringUtf8();
+}

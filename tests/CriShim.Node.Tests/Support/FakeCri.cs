@@ -1,0 +1,363 @@
+using System.Collections.Concurrent;
+using System.Threading.Channels;
+using CriShim.Protocol.Containerd.Events;
+using CriShim.Protocol.Containerd.Services.Events.V1;
+using CriShim.Protocol.Runtime.V1;
+using CriShim.TestSupport;
+using CriShim.TestSupport.Backends;
+using CriShim.TestSupport.RawHttp2;
+using Google.Protobuf;
+using Google.Protobuf.WellKnownTypes;
+using Grpc.Core;
+
+namespace CriShim.Node.Tests.Support;
+
+/// <summary>As much of containerd as supervision calls: sandboxes and containers in memory, names reserved, exits as events.</summary>
+internal sealed class FakeCri : IAsyncDisposable
+{
+    private readonly FakeContainerd _front;
+    private readonly Lock _lock = new();
+    private readonly List<RelayHold> _holds = [];
+    private readonly Dictionary<string, Queue<RpcException>> _failures = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, PodSandbox> _sandboxes = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, FakeInstance> _instances = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<Guid, Channel<byte[]>> _subscribers = new();
+    private readonly ConcurrentQueue<(string Method, IMessage Request)> _calls = new();
+    private readonly TimeProvider _time;
+    private int _created;
+
+    private FakeCri(string socketPath, TimeProvider time)
+    {
+        _time = time;
+        _front = FakeContainerd.Create(socketPath);
+        _front.Otherwise = call => call.TrailersOnlyAsync(GrpcWire.Unimplemented);
+        On("ListPodSandbox", ListPodSandboxRequest.Parser, List);
+        On("ListContainers", ListContainersRequest.Parser, List);
+        On("ContainerStatus", ContainerStatusRequest.Parser, Status);
+        On("CreateContainer", CreateContainerRequest.Parser, request => new CreateContainerResponse { ContainerId = Create(request) });
+        On("StartContainer", StartContainerRequest.Parser, Start);
+        On("RemoveContainer", RemoveContainerRequest.Parser, Remove);
+        On("UpdateContainerResources", UpdateContainerResourcesRequest.Parser, _ => new UpdateContainerResourcesResponse());
+        _front.On("/containerd.services.events.v1.Events/Subscribe", SubscribeAsync);
+        _front.On("/containerd.services.events.v1.Events/Publish", PublishAsync);
+    }
+
+    public string SocketPath => _front.SocketPath;
+
+    /// <summary>All calls so far but for the questions, in order.</summary>
+    public IReadOnlyList<(string Method, IMessage Request)> Changes =>
+        [.. _calls.Where(call => call.Method is not ("ListPodSandbox" or "ListContainers" or "ContainerStatus"))];
+
+    public IReadOnlyList<FakeInstance> Instances
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return [.. _instances.Values.OrderBy(instance => instance.CreatedAt)];
+            }
+        }
+    }
+
+    public static async Task<FakeCri> StartAsync(string socketPath, TimeProvider time)
+    {
+        var fake = new FakeCri(socketPath, time);
+        await fake._front.AppearAsync();
+        return fake;
+    }
+
+    public IReadOnlyList<T> Requests<T>()
+        where T : IMessage => [.. _calls.Select(call => call.Request).OfType<T>()];
+
+    public RelayHold Hold(string method, HoldPoint point)
+    {
+        var hold = new RelayHold(method, point);
+        lock (_lock)
+        {
+            _holds.Add(hold);
+        }
+
+        return hold;
+    }
+
+    /// <summary>The next call of the method fails so, without being carried out.</summary>
+    public void Fail(string method, StatusCode code, string detail)
+    {
+        lock (_lock)
+        {
+            if (!_failures.TryGetValue(method, out Queue<RpcException>? failures))
+            {
+                _failures.Add(method, failures = new Queue<RpcException>());
+            }
+
+            failures.Enqueue(new RpcException(new Status(code, detail)));
+        }
+    }
+
+    public void AddSandbox(string id, PodSandboxConfig config)
+    {
+        var sandbox = new PodSandbox { Id = id, Metadata = config.Metadata, State = PodSandboxState.SandboxReady };
+        sandbox.Annotations.Add(config.Annotations);
+        lock (_lock)
+        {
+            _sandboxes.Add(id, sandbox);
+        }
+    }
+
+    public void RemoveSandbox(string id)
+    {
+        lock (_lock)
+        {
+            _ = _sandboxes.Remove(id);
+            foreach (FakeInstance instance in _instances.Values.Where(one => one.Request.PodSandboxId == id).ToArray())
+            {
+                _ = _instances.Remove(instance.Id);
+            }
+        }
+    }
+
+    public string Create(CreateContainerRequest request)
+    {
+        lock (_lock)
+        {
+            ContainerMetadata wanted = request.Config.Metadata;
+            if (_instances.Values.FirstOrDefault(one => one.Request.PodSandboxId == request.PodSandboxId && one.Request.Config.Metadata.Equals(wanted)) is { } holder)
+            {
+                throw new RpcException(new Status(StatusCode.Unknown, $"failed to reserve container name \"x\": name \"x\" is reserved for \"{holder.Id}\""));
+            }
+
+            string id = $"c{_created++}";
+            _instances.Add(id, new FakeInstance(id, request, _time.GetUtcNow().AddTicks(_created)));
+            return id;
+        }
+    }
+
+    public IMessage Start(StartContainerRequest request)
+    {
+        lock (_lock)
+        {
+            FakeInstance instance = Find(request.ContainerId);
+            if (instance.State != ContainerState.ContainerCreated)
+            {
+                throw new RpcException(new Status(StatusCode.Unknown, $"container is in {instance.State} state"));
+            }
+
+            instance.State = ContainerState.ContainerRunning;
+            return new StartContainerResponse();
+        }
+    }
+
+    /// <summary>The process ends; the event comes after it, unless it is lost.</summary>
+    public void Exit(string id, int code, bool isEventLost = false)
+    {
+        DateTimeOffset at = _time.GetUtcNow();
+        lock (_lock)
+        {
+            FakeInstance instance = Find(id);
+            instance.State = ContainerState.ContainerExited;
+            instance.ExitCode = code;
+            instance.FinishedAt = at;
+        }
+
+        if (!isEventLost)
+        {
+            Send("/tasks/exit", new TaskExit { ContainerId = id, Id = id, ExitStatus = (uint)code, ExitedAt = Timestamp.FromDateTimeOffset(at) });
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        lock (_lock)
+        {
+            _holds.ForEach(hold => hold.Drop());
+        }
+
+        await _front.DisposeAsync();
+    }
+
+    private static long Nanoseconds(DateTimeOffset at) => (at - DateTimeOffset.UnixEpoch).Ticks * 100;
+
+    private void On<T>(string method, MessageParser<T> parser, Func<T, IMessage> handle)
+        where T : class, IMessage<T> =>
+        _front.On($"/runtime.v1.RuntimeService/{method}", async call =>
+        {
+            byte[] body = await call.ReadBodyAsync();
+            T request = parser.ParseFrom(body.AsSpan(5));
+            _calls.Enqueue((method, request));
+            if (Take(method, HoldPoint.Received) is { } held && !await held.ArriveAsync())
+            {
+                call.Context.Abort();
+                return;
+            }
+
+            IMessage answer;
+            try
+            {
+                lock (_lock)
+                {
+                    if (_failures.TryGetValue(method, out Queue<RpcException>? failures) && failures.TryDequeue(out RpcException? failure))
+                    {
+                        throw failure;
+                    }
+                }
+
+                answer = handle(request);
+            }
+            catch (RpcException failure)
+            {
+                await call.TrailersOnlyAsync((int)failure.StatusCode, new HeaderField("grpc-message", Uri.EscapeDataString(failure.Status.Detail)));
+                return;
+            }
+
+            if (Take(method, HoldPoint.Answered) is { } kept && !await kept.ArriveAsync())
+            {
+                call.Context.Abort();
+                return;
+            }
+
+            await call.SendAsync(GrpcWire.Message(answer.ToByteArray()));
+            await call.EndAsync();
+        });
+
+    private RelayHold? Take(string method, HoldPoint point)
+    {
+        lock (_lock)
+        {
+            RelayHold? hold = _holds.Find(one => one.Method == method && one.Point == point);
+            if (hold is not null)
+            {
+                _ = _holds.Remove(hold);
+            }
+
+            return hold;
+        }
+    }
+
+    private FakeInstance Find(string id) => _instances.TryGetValue(id, out FakeInstance? instance)
+        ? instance
+        : throw new RpcException(new Status(StatusCode.NotFound, $"container \"{id}\": not found"));
+
+    private ListPodSandboxResponse List(ListPodSandboxRequest request)
+    {
+        lock (_lock)
+        {
+            var response = new ListPodSandboxResponse();
+            response.Items.Add(_sandboxes.Values.Where(sandbox => request.Filter is not { Id.Length: > 0 } filter || filter.Id == sandbox.Id));
+            return response;
+        }
+    }
+
+    private ListContainersResponse List(ListContainersRequest request)
+    {
+        lock (_lock)
+        {
+            var response = new ListContainersResponse();
+            foreach (FakeInstance instance in _instances.Values)
+            {
+                if (request.Filter is { PodSandboxId.Length: > 0 } filter && filter.PodSandboxId != instance.Request.PodSandboxId)
+                {
+                    continue;
+                }
+
+                response.Containers.Add(new Container
+                {
+                    Id = instance.Id,
+                    PodSandboxId = instance.Request.PodSandboxId,
+                    Metadata = instance.Request.Config.Metadata,
+                    State = instance.State,
+                    CreatedAt = Nanoseconds(instance.CreatedAt),
+                });
+            }
+
+            return response;
+        }
+    }
+
+    private ContainerStatusResponse Status(ContainerStatusRequest request)
+    {
+        lock (_lock)
+        {
+            FakeInstance instance = Find(request.ContainerId);
+            return new ContainerStatusResponse
+            {
+                Status = new ContainerStatus
+                {
+                    Id = instance.Id,
+                    Metadata = instance.Request.Config.Metadata,
+                    State = instance.State,
+                    CreatedAt = Nanoseconds(instance.CreatedAt),
+                    ExitCode = instance.ExitCode,
+                    FinishedAt = instance.State == ContainerState.ContainerExited ? Nanoseconds(instance.FinishedAt) : 0,
+                },
+            };
+        }
+    }
+
+    private IMessage Remove(RemoveContainerRequest request)
+    {
+        lock (_lock)
+        {
+            _ = _instances.Remove(request.ContainerId);
+            return new RemoveContainerResponse();
+        }
+    }
+
+    private void Send(string topic, IMessage message)
+    {
+        byte[] envelope = new Envelope
+        {
+            Timestamp = Timestamp.FromDateTimeOffset(_time.GetUtcNow()),
+            Namespace = "k8s.io",
+            Topic = topic,
+            Event = new Any { TypeUrl = message.Descriptor.FullName, Value = message.ToByteString() },
+        }.ToByteArray();
+        foreach (Channel<byte[]> subscriber in _subscribers.Values)
+        {
+            subscriber.Writer.TryWrite(envelope);
+        }
+    }
+
+    private async Task SubscribeAsync(FakeCall call)
+    {
+        _ = await call.ReadBodyAsync();
+        var messages = Channel.CreateUnbounded<byte[]>();
+        var key = Guid.NewGuid();
+        _subscribers[key] = messages;
+        _ = call.Cancelled.ContinueWith(_ => messages.Writer.TryComplete(), TaskScheduler.Default);
+        await foreach (byte[] message in messages.Reader.ReadAllAsync())
+        {
+            await call.SendAsync(GrpcWire.Message(message));
+        }
+
+        _ = _subscribers.TryRemove(key, out _);
+    }
+
+    private async Task PublishAsync(FakeCall call)
+    {
+        PublishRequest request = PublishRequest.Parser.ParseFrom((await call.ReadBodyAsync()).AsSpan(5));
+        byte[] envelope = new Envelope { Namespace = call.Header("containerd-namespace") ?? "", Topic = request.Topic, Event = request.Event }.ToByteArray();
+        foreach (Channel<byte[]> subscriber in _subscribers.Values)
+        {
+            subscriber.Writer.TryWrite(envelope);
+        }
+
+        await call.SendAsync(GrpcWire.Message([]));
+        await call.EndAsync();
+    }
+}
+
+/// <summary>One container.</summary>
+internal sealed class FakeInstance(string id, CreateContainerRequest request, DateTimeOffset createdAt)
+{
+    public string Id => id;
+
+    public CreateContainerRequest Request => request;
+
+    public DateTimeOffset CreatedAt => createdAt;
+
+    public ContainerState State { get; set; }
+
+    public int ExitCode { get; set; }
+
+    public DateTimeOffset FinishedAt { get; set; }
+}

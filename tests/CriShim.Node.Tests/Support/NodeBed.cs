@@ -1,0 +1,195 @@
+using CriShim.Linux.Files;
+using CriShim.Protocol.Runtime.V1;
+using CriShim.Proxy.Services;
+using CriShim.Supervision.Restarts;
+using CriShim.Supervision.Supervisor;
+using CriShim.TestSupport.Lab;
+using Google.Protobuf;
+
+namespace CriShim.Node.Tests.Support;
+
+/// <summary>A node's supervision before a small containerd, and a caller whose calls pass it as the CRI service lets them pass.</summary>
+internal sealed class NodeBed : IAsyncDisposable
+{
+    public const string Sandbox = "sandbox-0";
+    public const string Sidecar = "proxy";
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+
+    private readonly TempDirectory _directory;
+    private readonly TimeProvider _time;
+    private NodeSupervision? _node;
+
+    private NodeBed(TempDirectory directory, FakeCri backend, TimeProvider time)
+    {
+        _directory = directory;
+        Backend = backend;
+        _time = time;
+        Options = new SupervisionOptions
+        {
+            BackendSocketPath = backend.SocketPath,
+            StateDirectory = StateDirectory,
+            RelistInterval = TimeSpan.FromHours(1),
+            Restart = new RestartOptions { Jitter = 0 },
+            Files = new ContainerFileRoots
+            {
+                PodLogs = directory.File("pods"), ContainerLogs = directory.File("containers"), KubeletPods = directory.File("kubelet"),
+            },
+        };
+    }
+
+    public FakeCri Backend { get; }
+
+    public RecordedLog Log { get; } = new();
+
+    public SupervisionOptions Options { get; set; }
+
+    public ISupervision Node => _node!;
+
+    public string StateDirectory => _directory.File("state");
+
+    /// <summary>Prepared, with the sandbox in the backend; supervision is not started.</summary>
+    public static async Task<NodeBed> PrepareAsync(TimeProvider? time = null, TempDirectory? directory = null)
+    {
+        directory ??= new TempDirectory();
+        // The socket lies elsewhere: a directory that is full has no room for it.
+        string socket = System.IO.Path.Combine(System.IO.Path.GetTempPath(), $"crn-{Guid.NewGuid():N}.sock");
+        time ??= TimeProvider.System;
+        return new NodeBed(directory, await FakeCri.StartAsync(socket, time), time);
+    }
+
+    /// <summary>With a running sidecar, which a caller created.</summary>
+    public static async Task<NodeBed> StartAsync(TimeProvider? time = null, Func<SupervisionOptions, SupervisionOptions>? options = null)
+    {
+        NodeBed bed = await PrepareAsync(time);
+        try
+        {
+            bed.Options = options?.Invoke(bed.Options) ?? bed.Options;
+            bed.Start();
+            await bed.KnownAsync();
+            bed.RunSandbox();
+            await bed.RunAsync(Create());
+            return bed;
+        }
+        catch
+        {
+            await bed.DisposeAsync();
+            throw;
+        }
+    }
+
+    public static CreateContainerRequest Create(uint attempt = 0, string env = "one", string name = Sidecar, string sandbox = Sandbox)
+    {
+        string number = attempt.ToString(System.Globalization.CultureInfo.InvariantCulture);
+        return new CreateContainerRequest
+        {
+            PodSandboxId = sandbox,
+            Config = new ContainerConfig
+            {
+                Metadata = new ContainerMetadata { Name = name, Attempt = attempt },
+                LogPath = $"{name}/{number}.log",
+                Annotations = { { "io.kubernetes.container.hash", "abc" }, { "io.kubernetes.container.restartCount", number } },
+                Labels = { { "io.kubernetes.container.name", name } },
+                Envs = { new KeyValue { Key = "ENV", Value = ByteString.CopyFromUtf8(env) } },
+            },
+            SandboxConfig = PodConfig(),
+        };
+    }
+
+    public static PodSandboxConfig PodConfig() => new()
+    {
+        Metadata = new PodSandboxMetadata { Name = "pod", Namespace = "default", Uid = "uid" },
+        Annotations = { { "crishim.io/sidecars", """[{"name":"proxy","kind":"native"}]""" } },
+    };
+
+    public void Start()
+    {
+        _node = new NodeSupervision(Options, facts: null, Log, _time);
+        _node.Start();
+    }
+
+    /// <summary>It ends where it stands, and another one goes on with its records.</summary>
+    public async Task EndAsync() => await _node!.DisposeAsync();
+
+    public void RunSandbox()
+    {
+        Backend.AddSandbox(Sandbox, PodConfig());
+        Node.OnPodSandboxRan(Sandbox, PodConfig());
+    }
+
+    /// <summary>A caller's create and start; the id.</summary>
+    public async Task<string> RunAsync(CreateContainerRequest request)
+    {
+        string id = await CreateAsync(request);
+        if (!await Node.BeforeStartAsync(id, CancellationToken.None))
+        {
+            Backend.Start(new StartContainerRequest { ContainerId = id });
+            Node.OnStarted(id);
+        }
+
+        return id;
+    }
+
+    public async Task<string> CreateAsync(CreateContainerRequest request)
+    {
+        CreateAnswer answer = await Node.BeforeCreateAsync(request, CancellationToken.None);
+        if (answer.AnswerWith is { } ours)
+        {
+            return ours;
+        }
+
+        string id = Backend.Create(request);
+        Node.OnCreated(request, id);
+        return id;
+    }
+
+    public Task KnownAsync() => Condition.BecomesTrueAsync("the node is known", Patience, () =>
+    {
+        // The event service is asked again for its proof of life, after a while.
+        (_time as PooledTime)?.Advance(TimeSpan.FromMilliseconds(20));
+        return Log.All.Any(line => line.Contains("Supervision knows the node", StringComparison.Ordinal));
+    });
+
+    public Task LoggedAsync(string text) => Condition.BecomesTrueAsync(
+        $"the log has '{text}'", Patience, () => Log.All.Any(line => line.Contains(text, StringComparison.Ordinal)));
+
+    /// <summary>The running instance, once it is this attempt.</summary>
+    public async Task<FakeInstance> RunsAsync(uint attempt, string? besides = null)
+    {
+        try
+        {
+            await Condition.BecomesTrueAsync($"attempt {attempt} runs", Patience, () => Sidecars(besides) is { } running && running.Request.Config.Metadata.Attempt == attempt);
+            await LoggedAsync($"attempt {attempt}, ");
+        }
+        catch (TimeoutException failure)
+        {
+            throw new Xunit.Sdk.XunitException($"{failure.Message}\n{string.Join('\n', Log.All)}\n{string.Join('\n', Backend.Changes)}");
+        }
+
+        return Sidecars(besides)!;
+    }
+
+    /// <summary>The one that runs; more than one at a time is a failure.</summary>
+    public FakeInstance? Running => Sidecars(null);
+
+    /// <summary>What a record file says, as text.</summary>
+    public string Record(string name = Sidecar) => File.ReadAllText(System.IO.Path.Combine(StateDirectory, Sandbox, $"{name}.json"));
+
+    private FakeInstance? Sidecars(string? besides) => Backend.Instances.SingleOrDefault(one =>
+        one.State == ContainerState.ContainerRunning && one.Request.Config.Metadata.Name != besides);
+
+    public async ValueTask DisposeAsync()
+    {
+        await Backend.DisposeAsync();
+        if (_node is not null)
+        {
+            await _node.DisposeAsync();
+        }
+
+        _directory.Dispose();
+        foreach (string line in Log.All)
+        {
+            // A fault of supervision is one, whatever the test is about.
+            Assert.DoesNotContain("Supervision of sandbox", line, StringComparison.Ordinal);
+        }
+    }
+}
