@@ -1,0 +1,47 @@
+using System.Text;
+
+namespace CriShim.Configuration;
+
+/// <summary>One fault, for an operator's eyes.</summary>
+/// <param name="Place">Where to mend it: "file:line:column", "file", or a flag's name.</param>
+/// <param name="Setting">Path within the file such as "listen.mode"; null when the fault is in no setting, or <paramref name="Place"/> says it.</param>
+/// <param name="Value">What was given; null when that means nothing.</param>
+/// <param name="Rule">What is allowed.</param>
+internal sealed record ConfigurationError(string Place, string? Setting, string? Value, string Rule)
+{
+    private const int MaxShownLength = 120;
+
+    /// <summary>Errors are shown in the order of the file, those of flags last.</summary>
+    public (long Line, long Column) Position { get; private init; } = (long.MaxValue, 0);
+
+    public static ConfigurationError At(FilePlace place, string? setting, string? value, string rule) =>
+        new(place.ToString(), string.IsNullOrEmpty(setting) ? null : setting, value, rule) { Position = (place.Line, place.Column) };
+
+    public override string ToString() =>
+        $"{Place}: {(Setting is null ? "" : Setting + ": ")}{(Value is null ? "" : Quote(Value) + ": ")}{Rule}";
+
+    /// <summary>The value on one line whatever it contains, and no terminal escapes.</summary>
+    internal static string Quote(string value)
+    {
+        var text = new StringBuilder("\"");
+        foreach (char c in value.Length > MaxShownLength ? value[..MaxShownLength] : value)
+        {
+            _ = c switch
+            {
+                '"' or '\\' => text.Append('\\').Append(c),
+                '\n' => text.Append("\\n"),
+                '\t' => text.Append("\\t"),
+                _ when char.IsControl(c) || char.IsSurrogate(c) => text.Append(System.Globalization.CultureInfo.InvariantCulture, $"\\u{(int)c:x4}"),
+                _ => text.Append(c),
+            };
+        }
+
+        return text.Append(value.Length > MaxShownLength ? "\"..." : "\"").ToString();
+    }
+}
+
+/// <summary>A place in a file; lines and columns count from one.</summary>
+internal readonly record struct FilePlace(string File, long Line, long Column)
+{
+    public override string ToString() => $"{File}:{Line}:{Column}";
+}

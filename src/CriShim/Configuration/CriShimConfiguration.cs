@@ -1,0 +1,104 @@
+using CriShim.Linux;
+using CriShim.Linux.Files;
+using CriShim.Supervision.Restarts;
+using CriShim.Supervision.Supervisor;
+using Microsoft.Extensions.Logging;
+
+namespace CriShim.Configuration;
+
+/// <summary>What crishim was told by its file and flags: complete, valid, and unchanged for the life of the process.</summary>
+internal sealed record CriShimConfiguration
+{
+    public const string DefaultFile = "/etc/crishim/config.yaml";
+
+    public const string ApiVersion = "crishim.io/v1alpha1";
+
+    public const string Kind = "CriShimConfiguration";
+
+    public required ListenConfiguration Listen { get; init; }
+
+    public required ContainerdConfiguration Containerd { get; init; }
+
+    public required LogConfiguration Log { get; init; }
+
+    public required ShutdownConfiguration Shutdown { get; init; }
+
+    public required SupervisionConfiguration Supervision { get; init; }
+
+    public required DiscoveryConfiguration Discovery { get; init; }
+
+    /// <summary>Where this node's kubelet keeps the files of containers: not every distribution leaves its folders at their defaults.</summary>
+    public required ContainerFileRoots ContainerFiles { get; init; }
+}
+
+/// <summary>Which sidecars are restarted, and how.</summary>
+internal sealed record SupervisionConfiguration
+{
+    public required SupervisionMode Mode { get; init; }
+
+    /// <summary>A folder on a tmpfs: it holds the secrets of pod specs.</summary>
+    public required string StateDirectory { get; init; }
+
+    /// <summary>Between lists of all containers, beside the events.</summary>
+    public required TimeSpan RelistInterval { get; init; }
+
+    public required RestartOptions Restart { get; init; }
+}
+
+/// <summary>Where pod specs are read from; null is off.</summary>
+internal sealed record DiscoveryConfiguration
+{
+    /// <summary>Null: from the kubeconfig, else the host's name.</summary>
+    public required string? NodeName { get; init; }
+
+    public required string? Kubeconfig { get; init; }
+
+    public required string? PodManifests { get; init; }
+
+    public required Uri? KubeletPods { get; init; }
+
+    public bool HasSource => Kubeconfig is not null || PodManifests is not null || KubeletPods is not null;
+}
+
+/// <summary>The socket that callers connect to.</summary>
+internal sealed record ListenConfiguration
+{
+    public required string SocketPath { get; init; }
+
+    /// <summary>Permissions of the socket file. systemd's .socket unit has its own, which these do not change.</summary>
+    public required UnixFileMode Mode { get; init; }
+
+    public required SocketGroup Group { get; init; }
+}
+
+/// <param name="Name">As given: a name or a number.</param>
+/// <param name="Id">The group's id.</param>
+internal sealed record SocketGroup(string Name, uint Id);
+
+/// <summary>The backend.</summary>
+internal sealed record ContainerdConfiguration
+{
+    public required string SocketPath { get; init; }
+}
+
+internal sealed record LogConfiguration
+{
+    public required LogFormat Format { get; init; }
+
+    public required LogLevel Level { get; init; }
+}
+
+internal enum LogFormat
+{
+    /// <summary>One line for people; with the journal's priority prefixes when written to the journal.</summary>
+    Console,
+
+    /// <summary>One JSON object a line.</summary>
+    Json,
+}
+
+internal sealed record ShutdownConfiguration
+{
+    /// <summary>How long running calls may go on after SIGTERM.</summary>
+    public required TimeSpan RunningCallsGrace { get; init; }
+}

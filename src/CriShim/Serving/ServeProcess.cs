@@ -1,0 +1,157 @@
+using System.Diagnostics;
+using CriShim.Commands;
+using CriShim.Configuration;
+using CriShim.Discovery;
+using CriShim.Linux;
+using CriShim.Linux.Files;
+using CriShim.Node;
+using CriShim.Proxy;
+using Microsoft.Extensions.Logging;
+using CriShim.Supervision;
+
+namespace CriShim.Serving;
+
+/// <summary>A serving process from its first log line to its exit code.</summary>
+/// <remarks>
+/// <list type="number">
+/// <item>Take the signals, so that a stop during the start is a clean one too.</item>
+/// <item>Acquire the listener: systemd's, else our own.</item>
+/// <item>Start the proxy, say READY. containerd is not waited for: it may start later, and calls are answered UNAVAILABLE until then.</item>
+/// <item>Prove life to the watchdog until a signal comes.</item>
+/// <item>Say STOPPING, let running calls go on for their grace, exit with 0. A second signal ends the process where it stands.</item>
+/// </list>
+/// </remarks>
+internal static class ServeProcess
+{
+    /// <summary>The proxy closes everything by the end of the grace; should it not, the process does not hang for it.</summary>
+    private static readonly TimeSpan StopMargin = TimeSpan.FromSeconds(5);
+
+    public static async Task<int> RunAsync(LoadedConfiguration loaded, TimeProvider time)
+    {
+        CriShimConfiguration configuration = loaded.Configuration!;
+        using var stop = new StopSignal();
+        using ILoggerFactory loggers = LogOutput.Create(configuration.Log);
+        ILogger log = loggers.CreateLogger("CriShim.Serve");
+        using var lastWords = new LastWords(log, loggers);
+        try
+        {
+            return await RunAsync(configuration, loaded.File, stop, loggers, log, time);
+        }
+        catch (UnixListenerException e)
+        {
+            log.ListenFailed(e.Message);
+        }
+        catch (Exception e)
+        {
+            log.ServingFailed(e);
+        }
+
+        return ExitCode.Failure;
+    }
+
+    private static async Task<int> RunAsync(
+        CriShimConfiguration configuration, string? file, StopSignal stop, ILoggerFactory loggers, ILogger log, TimeProvider time)
+    {
+        using UnixListener listener = AcquireListener(configuration, log);
+        var notifier = new ServiceNotifier(log);
+        var options = new ProxyOptions { BackendSocketPath = configuration.Containerd.SocketPath };
+        PodDiscovery? discovery = CreateDiscovery(configuration.Discovery, loggers, time);
+        await using var supervision = new NodeSupervision(
+            SupervisionOf(configuration, discovery is not null), discovery?.Index, loggers, time);
+        await using var proxy = new ProxyServer(options, listener, loggers, time, supervision);
+        proxy.Start();
+        supervision.Start();
+        log.ServingStarted(VersionCommand.Version, listener.Path, configuration.Containerd.SocketPath, file ?? "none");
+        notifier.Ready($"Serving {listener.Path} for {configuration.Containerd.SocketPath}");
+
+        using var serving = new CancellationTokenSource();
+        Task discovering = discovery?.RunAsync(serving.Token) ?? Task.CompletedTask;
+        Task watching = Watchdog.Interval() is { } interval
+            ? new Watchdog(interval, proxy.PingAsync, ct => ListenerProof.RunAsync(listener.Path, ct), notifier.Alive, time, log).RunAsync(serving.Token)
+            : Task.CompletedTask;
+
+        // Neither the proxy nor the watchdog ends by itself but by a fault of its own: that must end the process, not leave a silent one.
+        Task ended = await Task.WhenAny(stop.Task, proxy.Completion, watching.IsCompletedSuccessfully ? stop.Task : watching);
+        if (ended != stop.Task)
+        {
+            await ended;
+            throw new InvalidOperationException(ended == watching ? "the watchdog ended" : "the proxy ended");
+        }
+
+        TimeSpan grace = configuration.Shutdown.RunningCallsGrace;
+        log.StopRequested((await stop.Task).ToString(), GoDuration.Format(grace));
+        notifier.Stopping(grace + StopMargin);
+        long began = time.GetTimestamp();
+        await serving.CancelAsync();
+        try
+        {
+            await proxy.StopAsync(grace).WaitAsync(grace + StopMargin, time);
+        }
+        catch (TimeoutException)
+        {
+            // Disposing it would wait for the same thing again.
+            log.StopOverdue(GoDuration.Format(StopMargin));
+            loggers.Dispose();
+            Environment.Exit(ExitCode.Failure);
+        }
+
+        await discovering;
+        log.ServingStopped(GoDuration.Format(time.GetElapsedTime(began)));
+        return ExitCode.Success;
+    }
+
+    private static SupervisionOptions SupervisionOf(CriShimConfiguration configuration, bool hasSource) => new()
+    {
+        BackendSocketPath = configuration.Containerd.SocketPath,
+        StateDirectory = configuration.Supervision.StateDirectory,
+        Mode = configuration.Supervision.Mode,
+        Restart = configuration.Supervision.Restart,
+        RelistInterval = configuration.Supervision.RelistInterval,
+        IsSpecSourceConfigured = hasSource,
+        Files = configuration.ContainerFiles,
+    };
+
+    private static PodDiscovery? CreateDiscovery(DiscoveryConfiguration configuration, ILoggerFactory loggers, TimeProvider time)
+    {
+        if (!configuration.HasSource)
+        {
+            return null;
+        }
+
+        return new PodDiscovery(
+            new DiscoveryOptions
+            {
+                NodeName = configuration.NodeName,
+                NodeKubeconfigPath = configuration.Kubeconfig,
+                StaticManifests = configuration.PodManifests is { } path ? new StaticManifestOptions { Path = path } : null,
+                ApiServer = configuration.Kubeconfig is { } kubeconfig ? new ApiServerOptions { KubeconfigPath = kubeconfig } : null,
+                KubeletPods = configuration.KubeletPods is { } address
+                    ? new KubeletPodsOptions { Address = address, KubeconfigPath = configuration.Kubeconfig }
+                    : null,
+            },
+            time,
+            loggers);
+    }
+
+    private static UnixListener AcquireListener(CriShimConfiguration configuration, ILogger log)
+    {
+        UnixListener? inherited = SystemdActivation.TakeListener();
+        if (inherited is null)
+        {
+            return UnixListener.Bind(configuration.Listen.SocketPath, configuration.Listen.Mode, group: configuration.Listen.Group.Id);
+        }
+
+        if (UnixSocketPath.AreSame(inherited.Path, configuration.Containerd.SocketPath))
+        {
+            throw new UnixListenerException(
+                $"systemd socket activation: the passed socket is {inherited.Path}, which is containerd.address too: calls would go round in a circle");
+        }
+
+        if (!UnixSocketPath.AreSame(inherited.Path, configuration.Listen.SocketPath))
+        {
+            log.ListenAddressOverruled(inherited.Path, configuration.Listen.SocketPath);
+        }
+
+        return inherited;
+    }
+}

@@ -1,0 +1,340 @@
+using System.Text;
+using CriShim.Configuration;
+using Microsoft.Extensions.Logging;
+
+namespace CriShim.Tests.Configuration;
+
+public sealed class ConfigurationLoaderTests : IDisposable
+{
+    private readonly TempDirectory _directory = new();
+
+    private string ConfigFile => _directory.File("c.yaml");
+
+    public void Dispose() => _directory.Dispose();
+
+    [Fact]
+    public void Load_NeitherFileNorFlags_GivesDefaults()
+    {
+        LoadedConfiguration loaded = ConfigurationLoader.Load(new ServeFlags(), _directory.File("absent.yaml"));
+
+        Assert.Empty(loaded.Errors);
+        Assert.Null(loaded.File);
+        CriShimConfiguration configuration = loaded.Configuration!;
+        Assert.Equal("/run/crishim/crishim.sock", configuration.Listen.SocketPath);
+        Assert.Equal(Convert.ToInt32("0660", 8), (int)configuration.Listen.Mode);
+        Assert.Equal(CriShim.Linux.UnixGroup.Current, configuration.Listen.Group.Id);
+        Assert.Equal("/run/containerd/containerd.sock", configuration.Containerd.SocketPath);
+        Assert.Equal(LogFormat.Console, configuration.Log.Format);
+        Assert.Equal(LogLevel.Information, configuration.Log.Level);
+        Assert.Equal(TimeSpan.FromSeconds(10), configuration.Shutdown.RunningCallsGrace);
+        Assert.Equal("/var/lib/kubelet/pods", configuration.ContainerFiles.KubeletPods);
+        Assert.Equal("/var/log/containers", configuration.ContainerFiles.ContainerLogs);
+    }
+
+    [Fact]
+    public void Load_FullFile_GivesAllOfIt()
+    {
+        CriShimConfiguration configuration = Valid("""
+            apiVersion: crishim.io/v1alpha1
+            kind: CriShimConfiguration
+            listen:
+              address: unix:///run/a.sock
+              mode: 0600
+              group: tty
+            containerd:
+              address: /run/b.sock
+            log:
+              format: json
+              level: warn
+            shutdown:
+              runningCallsGrace: 1m30s
+            kubelet:
+              rootDirectory: /srv/kubelet/
+              podLogsDirectory: /srv/logs
+              containerLogsDirectory: /srv/containers
+            """);
+
+        Assert.Equal("/run/a.sock", configuration.Listen.SocketPath);
+        Assert.Equal(Convert.ToInt32("0600", 8), (int)configuration.Listen.Mode);
+        Assert.Equal(new SocketGroup("tty", 5), configuration.Listen.Group);
+        Assert.Equal("/run/b.sock", configuration.Containerd.SocketPath);
+        Assert.Equal(LogFormat.Json, configuration.Log.Format);
+        Assert.Equal(LogLevel.Warning, configuration.Log.Level);
+        Assert.Equal(TimeSpan.FromSeconds(90), configuration.Shutdown.RunningCallsGrace);
+        Assert.Equal("/srv/kubelet/pods", configuration.ContainerFiles.KubeletPods);
+        Assert.Equal("/srv/logs", configuration.ContainerFiles.PodLogs);
+        Assert.Equal("/srv/containers", configuration.ContainerFiles.ContainerLogs);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("# only a comment\n")]
+    [InlineData("---\n")]
+    [InlineData("{}")]
+    [InlineData("listen:\nlog:\n")]
+    [InlineData("\uFEFFlog: {level: info}")]
+    [InlineData("{\"log\": {\"level\": \"info\"}}")] // JSON is YAML.
+    public void Load_FileThatSaysLittle_GivesDefaultsForTheRest(string yaml) =>
+        Assert.Equal("/run/crishim/crishim.sock", Valid(yaml).Listen.SocketPath);
+
+    [Fact]
+    public void Load_FlagsAndFile_FlagsWin()
+    {
+        Write("listen: {address: /run/file.sock}\nlog: {level: error, format: json}");
+
+        LoadedConfiguration loaded = ConfigurationLoader.Load(
+            new ServeFlags { Config = ConfigFile, Listen = "/run/flag.sock", Containerd = "unix:///run/c.sock", LogLevel = "debug" });
+
+        Assert.Equal("/run/flag.sock", loaded.Configuration!.Listen.SocketPath);
+        Assert.Equal("/run/c.sock", loaded.Configuration.Containerd.SocketPath);
+        Assert.Equal(LogLevel.Debug, loaded.Configuration.Log.Level);
+        Assert.Equal(LogFormat.Json, loaded.Configuration.Log.Format);
+    }
+
+    [Fact]
+    public void Load_DefaultFileExists_IsRead()
+    {
+        Write("log: {level: error}");
+
+        LoadedConfiguration loaded = ConfigurationLoader.Load(new ServeFlags(), ConfigFile);
+
+        Assert.Equal(ConfigFile, loaded.File);
+        Assert.Equal(LogLevel.Error, loaded.Configuration!.Log.Level);
+    }
+
+    // Place, setting, value and what is allowed: line by line.
+    [Theory]
+    [InlineData("apiVersion: v1", "1:13: apiVersion: \"v1\": must be crishim.io/v1alpha1")]
+    [InlineData("kind: KubeletConfiguration", "1:7: kind: \"KubeletConfiguration\": must be CriShimConfiguration")]
+    [InlineData("a: 1", "1:1: a: is unknown; must be one of apiVersion, kind, listen, containerd, log, shutdown, supervision, discovery or kubelet")]
+    [InlineData("Listen: {}", "1:1: Listen: is unknown; must be one of apiVersion, kind, listen, containerd, log, shutdown, supervision, discovery or kubelet; did you mean listen?")]
+    [InlineData("log:\n  lvl: info", "2:3: log.lvl: is unknown; must be one of format or level")]
+    [InlineData("log:\n  levle: info", "2:3: log.levle: is unknown; must be one of format or level; did you mean level?")]
+    [InlineData("containerd:\n  socket: /a", "2:3: containerd.socket: is unknown; must be address")]
+    [InlineData("listen: /run/a.sock", "1:9: listen: \"/run/a.sock\": must be a map with the keys address, mode, group")]
+    [InlineData("listen:\n- a", "2:1: listen: must be a map with the keys address, mode, group")]
+    [InlineData("hello", "1:1: \"hello\": must be a map with the keys apiVersion, kind, listen, containerd, log, shutdown, supervision, discovery, kubelet")]
+    [InlineData("[a, b]", "1:1: must be a map with the keys apiVersion, kind, listen, containerd, log, shutdown, supervision, discovery, kubelet")]
+    [InlineData("log: {level: }", "1:14: log.level: must be a single value, not nothing")]
+    [InlineData("log: {level: ~}", "1:14: log.level: must be a single value, not nothing")]
+    [InlineData("log: {level: [info]}", "1:14: log.level: must be a single value, not a list")]
+    [InlineData("log: {level: {a: b}}", "1:14: log.level: must be a single value, not a map")]
+    [InlineData("log: {level: ''}", "1:14: log.level: \"\": must be one of trace, debug, info, warn or error")]
+    [InlineData("log: {level: INFO}", "1:14: log.level: \"INFO\": must be one of trace, debug, info, warn or error; did you mean info?")]
+    [InlineData("log: {format: yes}", "1:15: log.format: \"yes\": must be one of console or json")]
+    [InlineData("log: {level: info, level: warn}", "1:20: log.level: must be given once; it is already in line 1")]
+    [InlineData("log: {}\nlog: {}", "2:1: log: must be given once; it is already in line 1")]
+    [InlineData("log: {? [a] : b}", "1:9: log: must have simple keys")]
+    [InlineData("log: &x {}", "1:6: log: \"&x\": must not have an anchor")]
+    [InlineData("log: !!map {}", "1:6: log: \"tag:yaml.org,2002:map\": must not have a tag")]
+    [InlineData("log: {}\n---\nlog: {}", "2:1: must be the only document of the file")]
+    [InlineData("listen: {address: run/a.sock}", "1:19: listen.address: \"run/a.sock\": must be unix:// and an absolute path (unix:///run/...), or an absolute path")]
+    [InlineData("listen: {address: 'unix://run/a.sock'}", "1:19: listen.address: \"unix://run/a.sock\": must be unix:// and an absolute path (unix:///run/...), or an absolute path")]
+    [InlineData("listen: {address: 'tcp://1.2.3.4:5'}", "1:19: listen.address: \"tcp://1.2.3.4:5\": must be unix:// and an absolute path (unix:///run/...), or an absolute path")]
+    [InlineData("listen: {address: /run/}", "1:19: listen.address: \"/run/\": must be the path of a socket, not of a directory")]
+    [InlineData("listen: {mode: 660}", "1:16: listen.mode: \"660\": must be four octal digits that start with 0, such as \"0660\"")]
+    [InlineData("listen: {mode: '0680'}", "1:16: listen.mode: \"0680\": must be four octal digits that start with 0, such as \"0660\"")]
+    [InlineData("listen: {mode: '4660'}", "1:16: listen.mode: \"4660\": must be four octal digits that start with 0, such as \"0660\"")]
+    [InlineData("listen: {mode: '0666'}", "1:16: listen.mode: \"0666\": must not give anything to others (the last digit must be 0): whoever can connect can become root on the node")]
+    [InlineData("listen: {mode: '0060'}", "1:16: listen.mode: \"0060\": must let the owner read and write (the second digit must be 6 or 7)")]
+    [InlineData("listen: {group: no-such-group}", "1:17: listen.group: \"no-such-group\": must be the name of a group that exists on this node, or a group id")]
+    [InlineData("shutdown: {runningCallsGrace: 10}", "1:31: shutdown.runningCallsGrace: \"10\": must be a duration such as 10s, 500ms or 1m30s, from 0s to 10m0s")]
+    [InlineData("shutdown: {runningCallsGrace: -1s}", "1:31: shutdown.runningCallsGrace: \"-1s\": must be a duration such as 10s, 500ms or 1m30s, from 0s to 10m0s")]
+    [InlineData("shutdown: {runningCallsGrace: 11m}", "1:31: shutdown.runningCallsGrace: \"11m\": must be a duration such as 10s, 500ms or 1m30s, from 0s to 10m0s")]
+    [InlineData("log: {level: \"a\\nb\\e[31m\"}", "1:14: log.level: \"a\\nb\\u001b[31m\": must be one of trace, debug, info, warn or error")]
+    public void Load_FaultyFile_SaysPlaceSettingValueAndRule(string yaml, string error)
+    {
+        LoadedConfiguration loaded = Load(yaml);
+
+        Assert.Null(loaded.Configuration);
+        Assert.Equal($"{ConfigFile}:{error}", Assert.Single(loaded.Errors).ToString());
+    }
+
+    [Fact]
+    public void Load_ManyFaultsInFileAndFlags_SaysAllInOrder()
+    {
+        Write("""
+            kind: Pod
+            listen:
+              mode: 777
+              adress: /run/x
+            log:
+              level: loud
+            """);
+
+        LoadedConfiguration loaded = ConfigurationLoader.Load(
+            new ServeFlags { Config = ConfigFile, Listen = "x", Containerd = "", LogFormat = "xml", LogLevel = "quiet" });
+
+        Assert.Null(loaded.Configuration);
+        Assert.Equal(
+            [
+                $"{ConfigFile}:1:7", $"{ConfigFile}:3:9", $"{ConfigFile}:4:3", $"{ConfigFile}:6:10",
+                "--listen", "--containerd", "--log-format", "--log-level",
+            ],
+            loaded.Errors.Select(e => e.Place));
+    }
+
+    [Fact]
+    public void Load_FaultyFlag_SaysFlagValueAndRule()
+    {
+        LoadedConfiguration loaded = ConfigurationLoader.Load(new ServeFlags { LogLevel = "inof" }, _directory.File("absent.yaml"));
+
+        Assert.Equal(
+            "--log-level: \"inof\": must be one of trace, debug, info, warn or error; did you mean info?", Assert.Single(loaded.Errors).ToString());
+    }
+
+    [Fact]
+    public void Load_FlagOverFaultyValue_StillSaysTheFault()
+    {
+        Write("log: {level: loud}");
+
+        LoadedConfiguration loaded = ConfigurationLoader.Load(new ServeFlags { Config = ConfigFile, LogLevel = "info" });
+
+        Assert.Equal($"{ConfigFile}:1:14", Assert.Single(loaded.Errors).Place);
+    }
+
+    [Fact]
+    public void Load_AliasBomb_IsRefusedWithoutBeingExpanded()
+    {
+        var yaml = new StringBuilder("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for (int i = 1; i < 50; i++)
+        {
+            yaml.Append(System.Globalization.CultureInfo.InvariantCulture, $"a{i}: &a{i} [*a{i - 1}, *a{i - 1}, *a{i - 1}, *a{i - 1}, *a{i - 1}, *a{i - 1}]\n");
+        }
+
+        LoadedConfiguration loaded = Load(yaml.ToString());
+
+        Assert.Null(loaded.Configuration);
+        Assert.Contains(loaded.Errors, e => e.Rule.StartsWith("must not be an alias", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("[", "]")]
+    [InlineData("{a: ", "}")]
+    public void Load_NestedWithoutEnd_IsRefused(string open, string close)
+    {
+        string yaml = string.Concat(Enumerable.Repeat(open, 10_000)) + string.Concat(Enumerable.Repeat(close, 10_000));
+
+        Assert.Contains("nests deeper than 16 levels", Assert.Single(Load(yaml).Errors).Rule, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("log: {level: info")]
+    [InlineData("log: \"open")]
+    [InlineData("a: b: c")]
+    [InlineData("log: *nowhere")]
+    [InlineData("log: 'a\u0000b'")]
+    public void Load_NoYaml_IsOneErrorWithItsPlace(string yaml)
+    {
+        ConfigurationError error = Assert.Single(Load(yaml).Errors);
+
+        Assert.Matches(@"^.+c\.yaml:\d+:\d+$", error.Place);
+    }
+
+    [Fact]
+    public void Load_FileOfOneMebibyte_IsRead()
+    {
+        Write("#" + new string('x', YamlFile.MaxBytes - 1));
+
+        Assert.Empty(ConfigurationLoader.Load(new ServeFlags { Config = ConfigFile }).Errors);
+    }
+
+    [Fact]
+    public void Load_FileBeyondOneMebibyte_IsRefused()
+    {
+        Write("#" + new string('x', YamlFile.MaxBytes));
+
+        AssertOnlyError("must have at most 1 MiB");
+    }
+
+    [Fact]
+    public void Load_EndlessFile_IsRefused()
+    {
+        File.CreateSymbolicLink(ConfigFile, "/dev/zero");
+
+        AssertOnlyError("must have at most 1 MiB");
+    }
+
+    [Fact]
+    public void Load_NotUtf8_IsRefused()
+    {
+        File.WriteAllBytes(ConfigFile, [0xff, 0xfe, 0x00]);
+
+        AssertOnlyError("must be UTF-8 text");
+    }
+
+    [Fact]
+    public void Load_NamedFileIsMissing_IsRefused() => AssertOnlyError("does not exist");
+
+    [Fact]
+    public void Load_NamedFileIsADirectory_IsRefused()
+    {
+        Directory.CreateDirectory(ConfigFile);
+
+        AssertOnlyError("is a directory");
+    }
+
+    [Fact]
+    public void Load_MissingFileAndFaultyFlag_SaysBoth()
+    {
+        LoadedConfiguration loaded = ConfigurationLoader.Load(new ServeFlags { Config = ConfigFile, LogLevel = "x" });
+
+        Assert.Equal([ConfigFile, "--log-level"], loaded.Errors.Select(e => e.Place));
+    }
+
+    [Fact]
+    public void Load_ListenIsContainerdsSocket_BlamesWhatWasGiven()
+    {
+        LoadedConfiguration loaded = ConfigurationLoader.Load(
+            new ServeFlags { Listen = "/run/../run/containerd/containerd.sock" }, _directory.File("absent.yaml"));
+
+        ConfigurationError error = Assert.Single(loaded.Errors);
+        Assert.Equal("--listen", error.Place);
+        Assert.Contains("calls would go round in a circle", error.Rule, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_SameSocketTwiceInFile_SaysWhereBothAre()
+    {
+        LoadedConfiguration loaded = Load("listen:\n  address: /run/x.sock\ncontainerd:\n  address: unix:///run/x.sock");
+
+        Assert.Equal(
+            $"{ConfigFile}:4:12: containerd.address: \"unix:///run/x.sock\": must differ from listen.address, which is the same socket "
+            + $"({ConfigFile}:2:12): calls would go round in a circle",
+            Assert.Single(loaded.Errors).ToString());
+    }
+
+    [Fact]
+    public void ToYaml_OfAnyConfiguration_ReadsBackAsTheSame()
+    {
+        Write("listen: {address: '/run/a \"b\" #c.sock', mode: 0600}\nlog: {format: json}");
+        LoadedConfiguration loaded = ConfigurationLoader.Load(new ServeFlags { Config = ConfigFile, LogLevel = "error" });
+        string yaml = loaded.ToYaml();
+
+        Assert.Equal(loaded.Configuration, Valid(yaml));
+        Assert.Contains($"# {ConfigFile}:1:19\n", yaml, StringComparison.Ordinal);
+        Assert.Contains("# --log-level\n", yaml, StringComparison.Ordinal);
+        Assert.Contains("# default\n", yaml, StringComparison.Ordinal);
+    }
+
+    private void Write(string yaml) => File.WriteAllText(ConfigFile, yaml);
+
+    private LoadedConfiguration Load(string yaml)
+    {
+        Write(yaml);
+        return ConfigurationLoader.Load(new ServeFlags { Config = ConfigFile });
+    }
+
+    private CriShimConfiguration Valid(string yaml)
+    {
+        LoadedConfiguration loaded = Load(yaml);
+        Assert.Empty(loaded.Errors);
+        return loaded.Configuration!;
+    }
+
+    private void AssertOnlyError(string rule)
+    {
+        ConfigurationError error = Assert.Single(ConfigurationLoader.Load(new ServeFlags { Config = ConfigFile }).Errors);
+        Assert.Equal((ConfigFile, rule), (error.Place, error.Rule));
+    }
+}
