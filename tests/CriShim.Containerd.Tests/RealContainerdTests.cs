@@ -193,7 +193,9 @@ public abstract class RealContainerdContract : IAsyncLifetime, IDisposable
         Assert.Equal(second.Value.ContainerId, Assert.IsType<ContainerExited>(await NextAsync()).ContainerId);
         CallResult<ContainerStatusResponse> status = await _adapter.ContainerStatusAsync(second.Value.ContainerId, verbose: false, default);
         Assert.Equal(1u, AttemptNumber.Of(status.Value!.Status));
-        Assert.True((await _adapter.RemoveContainerAsync(first.Value.ContainerId, default)).IsOk);
+        // The exit is told before containerd has put the task away: until then it refuses to remove the container.
+        await Condition.BecomesTrueAsync(
+            "the first is removed", s_patience, async () => (await _adapter.RemoveContainerAsync(first.Value.ContainerId, default)).IsOk);
         Assert.True((await _adapter.RemoveContainerAsync(first.Value.ContainerId, default)).IsOk);
     }
 
