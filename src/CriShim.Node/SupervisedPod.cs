@@ -252,15 +252,8 @@ internal sealed class SupervisedPod : IDisposable
             }
         }
 
-        bool rewrites = false;
-        bool maps = false;
-        foreach (LineageView view in _supervisor.Views(_node.Now))
-        {
-            rewrites |= view.ChangesViews;
-            maps |= view.Tally.Total > 0;
-        }
-
-        _node.CountViews(ref _rewritesViews, rewrites && !_forgotten, ref _mapsIds, maps && !_forgotten);
+        _node.CountViews(
+            ref _rewritesViews, _supervisor.ChangesViews && !_forgotten, ref _mapsIds, _supervisor.HasDeaths && !_forgotten);
         TaskCompletionSource before = _changed;
         _changed = NewSignal();
         before.SetResult();

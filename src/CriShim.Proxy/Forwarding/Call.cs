@@ -63,9 +63,6 @@ internal sealed class Call
     /// <summary>The typed handler's view of this call, while one has it.</summary>
     public TypedCall? Typed { get; set; }
 
-    /// <summary>Nothing more can reach the caller.</summary>
-    public bool IsCallerGone => Caller is null;
-
     public void Start(CallerConnection caller, int streamId, CriMethod method, long timestamp)
     {
         Caller = caller;

@@ -32,21 +32,6 @@ internal sealed class MethodTable
         }
     }
 
-    /// <summary>Every method known so far.</summary>
-    public IEnumerable<CriMethod> Known
-    {
-        get
-        {
-            foreach (CriMethod? bucket in _buckets)
-            {
-                for (CriMethod? method = bucket; method is not null; method = method.NextInBucket)
-                {
-                    yield return method;
-                }
-            }
-        }
-    }
-
     public CriMethod Find(ReadOnlySpan<byte> path)
     {
         for (CriMethod? method = _buckets[Bucket(path)]; method is not null; method = method.NextInBucket)

@@ -120,6 +120,8 @@ internal sealed partial class Lineage(string name, PodConditions pod)
 
     public StandDownReason? RestReason { get; private set; }
 
+    public bool HasDeaths => _tally.Total > 0;
+
     /// <summary>A call of ours to the backend is under way, or had no clear outcome.</summary>
     public bool IsBusy => State is LineageState.Creating or LineageState.Starting or LineageState.Unsure;
 
@@ -127,7 +129,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
     /// What was given up outlives the step that made it: a backend that is just starting it does not remove it, for seconds if the caller
     /// of that start has gone.
     /// </summary>
-    private bool ChangesViews => State is LineageState.Undecided or LineageState.AwaitingSlot || IsBusy || _maskedId is not null
+    public bool ChangesViews => State is LineageState.Undecided or LineageState.AwaitingSlot || IsBusy || _maskedId is not null
         || (_abandonedAttempt is { } attempt && !_instances.Exists(i => i.Attempt == attempt))
         || _instances.Exists(i => i is { IsHidden: true, IsRemoved: false });
 
@@ -170,7 +172,6 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         Name = Name,
         Kind = pod.KindOf(Name),
         State = State,
-        ChangesViews = ChangesViews,
         CurrentId = Current?.Id,
         Attempt = Current?.Attempt,
         IsStoppedByCaller = IsStoppedByCaller,

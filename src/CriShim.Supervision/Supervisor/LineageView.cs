@@ -12,9 +12,6 @@ public sealed record LineageView
 
     public required LineageState State { get; init; }
 
-    /// <summary>Callers may have to be shown something else than the backend shows.</summary>
-    public required bool ChangesViews { get; init; }
-
     /// <summary>The current instance; null before the first.</summary>
     public string? CurrentId { get; init; }
 

@@ -61,6 +61,12 @@ public sealed partial class PodSupervisor
     /// <summary>A call of ours for this pod is under way, or had no clear outcome.</summary>
     public bool IsBusy => _lineages.Values.Any(l => l.IsBusy);
 
+    /// <summary>Callers may have to be shown something else than the backend shows: see <see cref="ShownState"/>.</summary>
+    public bool ChangesViews => _lineages.Values.Any(l => l.ChangesViews);
+
+    /// <summary>Some instance has died here, so that an id may stand for another one: see <see cref="CurrentInstance"/>.</summary>
+    public bool HasDeaths => _lineages.Values.Any(l => l.HasDeaths);
+
     /// <summary>What was wrong with the pod's annotations.</summary>
     public IReadOnlyList<SettingError> AnnotationErrors => _pod.Annotation.Errors;
 
