@@ -69,6 +69,9 @@ public enum StandDownReason
     /// <summary>Container restart rules, which only the kubelet applies (rule 11).</summary>
     RestartRules,
 
+    /// <summary>The pod terminates, and all that ends before it has: it was about to be stopped.</summary>
+    TurnToEnd,
+
     /// <summary>The pod terminates and its grace is used up, or would be before the restart.</summary>
     NoGraceLeft,
 

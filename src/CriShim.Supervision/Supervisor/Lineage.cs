@@ -125,6 +125,16 @@ internal sealed partial class Lineage(string name, PodConditions pod)
     /// <summary>A call of ours to the backend is under way, or had no clear outcome.</summary>
     public bool IsBusy => State is LineageState.Creating or LineageState.Starting or LineageState.Unsure;
 
+    /// <summary>Something of it runs, or a call of ours may make it run.</summary>
+    public bool IsAlive => IsBusy || Live is not null;
+
+    /// <summary>The instance that runs, by all that was told.</summary>
+    public Instance? Live => Runs(Current) ? Current : _instances.FindLast(Runs);
+
+    /// <summary>Dead, and to be restarted by us.</summary>
+    public bool MayComeBack => State is LineageState.BackingOff or LineageState.AwaitingSlot
+        || (State == LineageState.Undecided && pod.KindOf(Name) == SidecarKind.Native);
+
     /// <summary>
     /// What was given up outlives the step that made it: a backend that is just starting it does not remove it, for seconds if the caller
     /// of that start has gone.
@@ -140,6 +150,8 @@ internal sealed partial class Lineage(string name, PodConditions pod)
     private bool IsCreatingOrUnsure => State is LineageState.Creating or LineageState.Unsure && _replacement is null;
 
     private bool IsAbandoned(int attempt) => attempt == _abandonedAttempt && !(IsCallerCreating && attempt == _callerAttempt);
+
+    private static bool Runs(Instance? instance) => instance is { IsAlive: true, StartedAt: not null, RemovalAskedAt: null };
 
     public Instance? Find(string id) => _instances.Find(i => i.Id == id);
 
@@ -368,15 +380,15 @@ internal sealed partial class Lineage(string name, PodConditions pod)
                 GiveUpReplacement(_cancel ?? StandDownReason.SandboxNotReady, now);
                 break;
             default:
-                if (_cancel is { } reason)
-                {
-                    GiveUpReplacement(reason, now);
-                }
-                else if (_isStartRepeated && State == LineageState.Starting)
+                if (_isStartRepeated && State == LineageState.Starting)
                 {
                     // Refused, perhaps because the first one was carried out after all: a list tells, and nothing live is removed.
                     _isStartRefused = true;
                     BeUnsure(now);
+                }
+                else if (_cancel is { } reason)
+                {
+                    GiveUpReplacement(reason, now);
                 }
                 else
                 {

@@ -45,6 +45,20 @@ public enum RemovalReason
     ReplacementNotStarted,
 }
 
+/// <summary>
+/// Run the instance's preStop hook, if it has one that can be run, for at most this long; answer with <see cref="PreStopEnded"/>, always.
+/// </summary>
+public sealed record RunPreStop(string Lineage, string ContainerId, TimeSpan Limit) : PodCommand;
+
+/// <summary>
+/// StopContainer with this time-out; zero kills. Not queued behind anything: a later one shortens an earlier one. Answer with
+/// <see cref="StopAnswered"/>, always.
+/// </summary>
+public sealed record StopInstance(string Lineage, string ContainerId, TimeSpan Grace) : PodCommand;
+
+/// <summary>Nothing runs in the sandbox any more: forward the StopPodSandbox of the caller that waits, or call it for the one that has gone.</summary>
+public sealed record StopSandbox : PodCommand;
+
 /// <summary>Ask <see cref="NodeRestartLimit"/>; <see cref="SlotGranted"/> when its turn has come.</summary>
 public sealed record AskRestartSlot(string Lineage) : PodCommand;
 

@@ -34,6 +34,15 @@ internal sealed class PodConditions(string sandboxId, RestartOptions options, bo
 
     public List<PodCommand> Commands { get; private set; } = [];
 
+    /// <summary>The grace period that the pod's containers carry as an annotation; null before the first.</summary>
+    public TimeSpan? AnnotatedGrace { get; set; }
+
+    /// <summary>The pod's grace period, by the best that is known.</summary>
+    public TimeSpan Grace => Facts?.TerminationGracePeriod ?? AnnotatedGrace ?? Options.AssumedGrace;
+
+    /// <summary>The pod ends, and nothing runs any more that ends before this container.</summary>
+    public Func<string, bool> IsTurnToEnd { get; set; } = static _ => false;
+
     /// <summary>RestartPolicy, from the spec first.</summary>
     public PodRestartPolicy? RestartPolicy => Facts?.RestartPolicy ?? Annotation.RestartPolicy;
 
@@ -90,6 +99,11 @@ internal sealed class PodConditions(string sandboxId, RestartOptions options, bo
             return byKind;
         }
 
+        if (IsTurnToEnd(name))
+        {
+            return StandDownReason.TurnToEnd;
+        }
+
         if (Deadline is { } deadline && startAt + Options.LeastGraceLeft > deadline)
         {
             return StandDownReason.NoGraceLeft;
@@ -107,7 +121,7 @@ internal sealed class PodConditions(string sandboxId, RestartOptions options, bo
         }
 
         TerminatingSince = now;
-        Deadline = now + (grace ?? Facts?.TerminationGracePeriod ?? Options.AssumedGrace);
+        Deadline = now + (grace ?? Grace);
         IsChanged = true;
     }
 
@@ -119,6 +133,21 @@ internal sealed class PodConditions(string sandboxId, RestartOptions options, bo
             Deadline = now + grace;
             IsChanged = true;
         }
+    }
+
+    /// <summary>A caller stops the pod's containers anew after its grace was over, as a kubelet does that was restarted (section 5).</summary>
+    public void RenewDeadline(DateTimeOffset deadline, DateTimeOffset now)
+    {
+        if (Deadline <= now)
+        {
+            EndBy(deadline);
+        }
+    }
+
+    public void EndBy(DateTimeOffset deadline)
+    {
+        IsChanged |= Deadline != deadline;
+        Deadline = deadline;
     }
 
     public void NoteStart(string name)
@@ -140,6 +169,7 @@ internal sealed class PodConditions(string sandboxId, RestartOptions options, bo
             Deadline = Deadline,
             IsSandboxStopping = IsSandboxStopping,
             StartOrder = [.. StartOrder],
+            AnnotatedGrace = AnnotatedGrace,
         };
     }
 
@@ -149,6 +179,7 @@ internal sealed class PodConditions(string sandboxId, RestartOptions options, bo
         Deadline = record.Deadline;
         IsSandboxStopping = record.IsSandboxStopping;
         StartOrder.AddRange(record.StartOrder);
+        AnnotatedGrace = record.AnnotatedGrace;
     }
 
     // Each kind has its own rules for a restart. Emulated and adopted ones have none yet: they are put in order, no more.

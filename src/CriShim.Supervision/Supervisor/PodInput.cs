@@ -19,6 +19,9 @@ public sealed record ModeChanged(SupervisionMode Mode) : PodInput;
 /// <summary>A caller's CreateContainer succeeded.</summary>
 public sealed record ContainerCreated(string Id, string Name, int Attempt, DateTimeOffset CreatedAt) : PodInput;
 
+/// <summary>The pod's grace period, as an annotation of one of its containers tells it.</summary>
+public sealed record GraceTold(TimeSpan Grace) : PodInput;
+
 /// <summary>A caller's CreateContainer, forwarded after <see cref="PodSupervisor.ArbitrateCreate"/>, failed.</summary>
 public sealed record CallerCreateFailed(string Name) : PodInput;
 
@@ -42,6 +45,18 @@ public sealed record ResourcesUpdated(string Id) : PodInput;
 /// </summary>
 /// <param name="Grace">The whole grace period from now on; null where nothing tells it.</param>
 public sealed record PodTerminating(TimeSpan? Grace) : PodInput;
+
+/// <summary>The node is drained: end the pod, and stop its sandbox, within the pod's own grace and this. Comes once or more.</summary>
+public sealed record EndPod(TimeSpan Grace) : PodInput;
+
+/// <summary>A caller's ExecSync of a container's preStop hook began or ended.</summary>
+public sealed record CallerHook(string Id, bool IsRunning) : PodInput;
+
+/// <summary>A <see cref="RunPreStop"/> is over, however it ended.</summary>
+public sealed record PreStopEnded(string Id) : PodInput;
+
+/// <summary>A <see cref="StopInstance"/> was answered. What ended is told by <see cref="ContainerExited"/> or <see cref="ContainerSeenExited"/>.</summary>
+public sealed record StopAnswered(string Id, bool IsDone) : PodInput;
 
 /// <summary>RemovePodSandbox succeeded, or the backend does not know the sandbox any more.</summary>
 public sealed record SandboxGone : PodInput;

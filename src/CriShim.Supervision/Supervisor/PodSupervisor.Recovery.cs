@@ -1,6 +1,7 @@
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Sidecars;
+using CriShim.Supervision.Teardown;
 
 namespace CriShim.Supervision.Supervisor;
 
@@ -44,6 +45,16 @@ public sealed partial class PodSupervisor
             supervisor.Of(record.Name).Restore(record, now);
         }
 
+        if (pod is not null)
+        {
+            foreach (StopRecord stop in pod.Stops)
+            {
+                _ = supervisor.Of(stop.Lineage);
+            }
+
+            supervisor._teardown.Restore(pod.Stops, pod.End);
+        }
+
         if (facts is { IsTerminating: true })
         {
             supervisor._pod.BeginTermination(facts.TerminationGracePeriod, now);
@@ -55,7 +66,9 @@ public sealed partial class PodSupervisor
             lineage.Settle(now);
         }
 
-        return (supervisor, supervisor.Take());
+        supervisor._teardown.Settle(now);
+        supervisor.StopAbandonedSandbox(snapshot);
+        return (supervisor, supervisor.Take(now));
     }
 
     private void Relist(SandboxSnapshot snapshot, DateTimeOffset now)
@@ -77,5 +90,15 @@ public sealed partial class PodSupervisor
         }
 
         RecheckAll(false, now);
+        StopAbandonedSandbox(snapshot);
+    }
+
+    /// <summary>Its end is over, it was to be stopped, and whoever was to do that has gone.</summary>
+    private void StopAbandonedSandbox(SandboxSnapshot snapshot)
+    {
+        if (_pod.IsSandboxStopping && snapshot.IsReady && _teardown is { IsEnding: true, IsOver: true })
+        {
+            _pod.Commands.Add(new StopSandbox());
+        }
     }
 }

@@ -1,6 +1,7 @@
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Sidecars;
+using CriShim.Supervision.Teardown;
 
 namespace CriShim.Supervision.Supervisor;
 
@@ -11,6 +12,8 @@ public sealed record PodSupervisorOptions
     public required string SandboxId { get; init; }
 
     public required RestartOptions Restart { get; init; }
+
+    public TeardownOptions Teardown { get; init; } = new();
 
     /// <summary>A spec source may tell the pod's spec; until it does, what is no plain main container is not known.</summary>
     public required bool IsSpecSourceConfigured { get; init; }
@@ -29,9 +32,9 @@ public sealed record PodSupervisorOptions
 /// <remarks>
 /// The pod's own states; the lineages' are drawn in <see cref="Lineage"/>.
 /// <code>
-///   ready ── PodTerminating ──▶ terminating ── ArbitrateSandboxStop ──▶ stopping ── SandboxGone ──▶ gone
-///     │                      restarts a sidecar                       creates nothing            forgets
-///     │                      before its turn, within the grace        (rule 7)
+///   ready ── PodTerminating ──▶ terminating ── ArbitrateSandboxStop, EndPod ──▶ ending ── nothing runs ──▶ stopping ── SandboxGone ──▶ gone
+///     │                      restarts a sidecar                            the same, and             creates nothing           forgets
+///     │                      before its turn, within the grace             callers create nothing    (rule 7)
 ///     └── a list says not ready ──▶ not ready: restarts nothing, until a list says ready
 /// </code>
 /// </remarks>
@@ -39,11 +42,14 @@ public sealed partial class PodSupervisor
 {
     private readonly PodConditions _pod;
     private readonly Dictionary<string, Lineage> _lineages = new(StringComparer.Ordinal);
+    private readonly PodTeardown _teardown;
     private DateTimeOffset? _scheduled;
 
     public PodSupervisor(PodSupervisorOptions options)
     {
         _pod = new PodConditions(options.SandboxId, options.Restart, options.IsSpecSourceConfigured, options.Chance) { Mode = options.Mode };
+        _teardown = new PodTeardown(_pod, _lineages, options.Teardown);
+        _pod.IsTurnToEnd = _teardown.IsTurnToEnd;
     }
 
     public string SandboxId => _pod.SandboxId;
@@ -54,6 +60,12 @@ public sealed partial class PodSupervisor
     public bool IsTerminating => _pod.TerminatingSince is not null || _pod.IsSandboxStopping;
 
     public bool IsSandboxStopping => _pod.IsSandboxStopping;
+
+    /// <summary>The sandbox is being ended, or was: callers can't create in it.</summary>
+    public bool IsEnding => _teardown.IsEnding;
+
+    /// <summary>Names of the containers that run, by all that was told.</summary>
+    public IReadOnlyList<string> Running => [.. _lineages.Values.Where(l => l.IsAlive).Select(l => l.Name)];
 
     /// <summary>Container names in the order of their first start in this sandbox; what teardown reverses.</summary>
     public IReadOnlyList<string> StartOrder => _pod.StartOrder;
@@ -94,6 +106,27 @@ public sealed partial class PodSupervisor
                 break;
             case ContainerStarted(var id, var startedAt) when Find(id) is var (lineage, instance):
                 lineage.StartedByCaller(instance, startedAt, now);
+                _teardown.Started(lineage.Name);
+                break;
+            case GraceTold(var told):
+                _pod.IsChanged |= _pod.AnnotatedGrace != told;
+                _pod.AnnotatedGrace = told;
+                break;
+            case CallerHook(var id, var isRunning) when Find(id) is var (lineage, _):
+                _teardown.CallerHook(lineage.Name, isRunning, now);
+                break;
+            case PreStopEnded(var id):
+                _teardown.HookEnded(id);
+                break;
+            case StopAnswered(var id, var isDone):
+                _teardown.StopEnded(id, isDone, now);
+                break;
+            case EndPod(var grace):
+                if (!_teardown.BeginEnd(null, grace, now) && !_pod.IsSandboxStopping)
+                {
+                    StopSandboxNow(now);
+                }
+
                 break;
             case ContainerExited(var id, var exit) when Find(id) is var (lineage, instance):
                 lineage.Exited(instance, exit, now);
@@ -142,7 +175,7 @@ public sealed partial class PodSupervisor
                 break;
         }
 
-        return Take();
+        return Take(now);
     }
 
     /// <summary>A caller's CreateContainer has come (rule 6). Tell <see cref="ContainerCreated"/> or <see cref="CallerCreateFailed"/> after forwarding it.</summary>
@@ -155,20 +188,27 @@ public sealed partial class PodSupervisor
     /// <param name="now">The time.</param>
     public CreateVerdict ArbitrateCreate(string name, int attempt, bool equalsOurs, bool mayWait, DateTimeOffset now)
     {
+        if (_teardown.IsEnding)
+        {
+            return new CreateVerdict(Verdict.Refuse, null, [], Take(now));
+        }
+
         (Verdict verdict, string? ours, IReadOnlyList<string> removeFirst) = Of(name).ArbitrateCreate(attempt, equalsOurs, mayWait, now);
-        return new CreateVerdict(verdict, ours, removeFirst, Take());
+        return new CreateVerdict(verdict, ours, removeFirst, Take(now));
     }
 
     /// <summary>A caller's StartContainer has come (rules 5 and 6). Tell <see cref="ContainerStarted"/> after forwarding it.</summary>
-    public StartVerdict ArbitrateStart(string id)
+    public StartVerdict ArbitrateStart(string id, DateTimeOffset now)
     {
-        Verdict verdict = Find(id) is var (lineage, instance) ? lineage.ArbitrateStart(instance) : Verdict.Forward;
-        return new StartVerdict(verdict, Take());
+        Verdict verdict = _teardown.IsEnding ? Verdict.Refuse
+            : Find(id) is var (lineage, instance) ? lineage.ArbitrateStart(instance)
+            : Verdict.Forward;
+        return new StartVerdict(verdict, Take(now));
     }
 
     /// <summary>
-    /// A caller's StopContainer has come and its turn, too: from here on the lineage is the caller's until it starts it again (rule 5).
-    /// A stop that is held back is not told.
+    /// A caller's StopContainer has come. Once its turn has come, too, the lineage is the caller's until it starts it again (rule 5); one
+    /// that is held back leaves it to the shim, which ends it in its turn, and is forwarded when it has ended.
     /// </summary>
     /// <param name="id">Any id of the lineage.</param>
     /// <param name="timeout">The call's time-out; in a terminating pod it can only shorten the grace.</param>
@@ -177,27 +217,54 @@ public sealed partial class PodSupervisor
     public StopVerdict ArbitrateStop(string id, TimeSpan timeout, bool mayWait, DateTimeOffset now)
     {
         _pod.Shorten(timeout, now);
-        (Verdict verdict, string target) = Find(id) is var (lineage, _) ? lineage.ArbitrateStop(id, mayWait, now) : (Verdict.Forward, id);
-        return new StopVerdict(verdict, target, Take());
-    }
-
-    /// <summary>A caller's RemoveContainer has come; it is forwarded with its own id. Tell <see cref="ContainerRemoved"/> after.</summary>
-    public IReadOnlyList<PodCommand> ArbitrateRemove(string id, DateTimeOffset now)
-    {
-        if (Find(id) is var (lineage, instance))
+        if (Find(id) is not var (lineage, _))
         {
-            lineage.ArbitrateRemove(instance, now);
+            return new StopVerdict(Verdict.Forward, id, Take(now));
         }
 
-        return Take();
+        if (_teardown.AskedByCaller(lineage, timeout, now))
+        {
+            return new StopVerdict(Verdict.Held, id, Take(now));
+        }
+
+        (Verdict verdict, string target) = lineage.ArbitrateStop(id, mayWait, now);
+        return new StopVerdict(verdict, target, Take(now));
     }
 
     /// <summary>
-    /// StopPodSandbox (or RemovePodSandbox) is about to be forwarded: from here on nothing is created in the pod (rule 7), whatever the
-    /// verdict. <see cref="Verdict.Wait"/>: a call of ours is under way that would otherwise land after the sandbox's end.
+    /// A caller's RemoveContainer has come; it is forwarded with its own id, for one that still runs once its turn in the pod's end is over:
+    /// the backend would kill it. Tell <see cref="ContainerRemoved"/> after.
     /// </summary>
-    public SandboxStopVerdict ArbitrateSandboxStop(bool mayWait, DateTimeOffset now)
+    public RemoveVerdict ArbitrateRemove(string id, DateTimeOffset now)
     {
+        if (Find(id) is var (lineage, instance))
+        {
+            if (instance == lineage.Live && _teardown.StageOf(lineage.Name) is not null)
+            {
+                return new RemoveVerdict(Verdict.Held, Take(now));
+            }
+
+            lineage.ArbitrateRemove(instance, now);
+        }
+
+        return new RemoveVerdict(Verdict.Forward, Take(now));
+    }
+
+    /// <summary>
+    /// StopPodSandbox (or RemovePodSandbox) has come. While something runs it is <see cref="Verdict.Held"/>, and the pod is ended in order
+    /// (rule 8). Then it is about to be forwarded: from here on nothing is created in the pod (rule 7), whatever the verdict.
+    /// <see cref="Verdict.Wait"/>: a call of ours is under way that would otherwise land after the sandbox's end.
+    /// </summary>
+    /// <param name="patience">How long the caller waits for the answer, from now; null: without a limit.</param>
+    /// <param name="mayWait">See <see cref="ArbitrateCreate"/>.</param>
+    /// <param name="now">The time.</param>
+    public SandboxStopVerdict ArbitrateSandboxStop(TimeSpan? patience, bool mayWait, DateTimeOffset now)
+    {
+        if (_teardown.BeginEnd(patience, null, now))
+        {
+            return new SandboxStopVerdict(Verdict.Held, Take(now));
+        }
+
         if (!_pod.IsSandboxStopping)
         {
             _pod.IsSandboxStopping = true;
@@ -205,7 +272,7 @@ public sealed partial class PodSupervisor
         }
 
         RecheckAll(mayWait, now);
-        return new SandboxStopVerdict(mayWait && IsBusy ? Verdict.Wait : Verdict.Forward, Take());
+        return new SandboxStopVerdict(mayWait && IsBusy ? Verdict.Wait : Verdict.Forward, Take(now));
     }
 
     /// <summary>The instance that calls for this id go to (rule 4); the id itself when it is none of a known lineage.</summary>
@@ -239,6 +306,16 @@ public sealed partial class PodSupervisor
         RecheckAll(false, now);
     }
 
+    private void StopSandboxNow(DateTimeOffset now)
+    {
+        _pod.IsSandboxStopping = true;
+        _pod.IsChanged = true;
+        RecheckAll(false, now);
+        _pod.Commands.Add(new StopSandbox());
+    }
+
+    private PodRecord ToRecord() => _pod.ToRecord() with { Stops = _teardown.StopRecords, End = _teardown.EndRecord };
+
     private void RecheckAll(bool isAwaited, DateTimeOffset now)
     {
         foreach (Lineage lineage in _lineages.Values)
@@ -270,8 +347,17 @@ public sealed partial class PodSupervisor
         return null;
     }
 
-    private List<PodCommand> Take()
+    private List<PodCommand> Take(DateTimeOffset now)
     {
+        if (!_pod.IsSandboxGone)
+        {
+            _teardown.Advance(now);
+            if (_teardown.IsOver && !_pod.IsSandboxStopping)
+            {
+                StopSandboxNow(now);
+            }
+        }
+
         if (_pod.IsSandboxGone)
         {
             // What it had to say about a sandbox that is no more is not worth a record.
@@ -284,7 +370,7 @@ public sealed partial class PodSupervisor
         if (_pod.IsChanged)
         {
             // Ahead of what follows from it: nothing may be asked of the backend before the pod's own state is safe (rule 7).
-            _pod.Commands.Insert(0, new WriteRecord { RecordFirst = _pod.ToRecord() });
+            _pod.Commands.Insert(0, new WriteRecord { RecordFirst = ToRecord() });
         }
 
         foreach (Lineage lineage in _lineages.Values)
@@ -293,6 +379,7 @@ public sealed partial class PodSupervisor
         }
 
         DateTimeOffset? next = _lineages.Values.Min(l => l.NextDue);
+        next = _teardown.NextDue is { } due && (next is null || due < next) ? due : next;
         if (next is { } at && next != _scheduled)
         {
             _pod.Commands.Add(new ScheduleTimer(at));

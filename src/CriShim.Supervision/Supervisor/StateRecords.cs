@@ -1,4 +1,5 @@
 using CriShim.Supervision.Restarts;
+using CriShim.Supervision.Teardown;
 
 namespace CriShim.Supervision.Supervisor;
 
@@ -22,6 +23,15 @@ public sealed record PodRecord : StateRecord
 
     /// <summary>Names in the order of their first start in this sandbox.</summary>
     public IReadOnlyList<string> StartOrder { get; init; } = [];
+
+    /// <summary>The grace period that its containers' annotations tell.</summary>
+    public TimeSpan? AnnotatedGrace { get; init; }
+
+    /// <summary>Stops that were asked for and are not over: written before any of them is forwarded or sent.</summary>
+    public IReadOnlyList<StopRecord> Stops { get; init; } = [];
+
+    /// <summary>The sandbox is being ended.</summary>
+    public SandboxEndRecord? End { get; init; }
 }
 
 /// <summary>What the shim, or a caller it was asked by, was about to do with a lineage.</summary>

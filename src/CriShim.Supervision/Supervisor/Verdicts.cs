@@ -11,6 +11,12 @@ public enum Verdict
 
     /// <summary>Answer it without forwarding.</summary>
     Answer,
+
+    /// <summary>Its turn in the pod's end has not come: wait as long as the caller does, and ask again whenever something has changed.</summary>
+    Held,
+
+    /// <summary>Refuse it: the sandbox is being ended, and nothing is created or started in it.</summary>
+    Refuse,
 }
 
 /// <param name="Verdict">What to do.</param>
@@ -23,12 +29,16 @@ public sealed record CreateVerdict(Verdict Verdict, string? ContainerId, IReadOn
 /// <param name="Commands">To be carried out before anything else.</param>
 public sealed record StartVerdict(Verdict Verdict, IReadOnlyList<PodCommand> Commands);
 
-/// <param name="Verdict"><see cref="Verdict.Forward"/> or <see cref="Verdict.Wait"/>.</param>
+/// <param name="Verdict"><see cref="Verdict.Forward"/>, <see cref="Verdict.Wait"/> or <see cref="Verdict.Held"/>.</param>
 /// <param name="ContainerId">Which instance the forwarded call goes to (rule 4).</param>
 /// <param name="Commands">To be carried out before anything else.</param>
 public sealed record StopVerdict(Verdict Verdict, string ContainerId, IReadOnlyList<PodCommand> Commands);
 
-/// <param name="Verdict"><see cref="Verdict.Forward"/> or <see cref="Verdict.Wait"/>.</param>
+/// <param name="Verdict"><see cref="Verdict.Forward"/> or <see cref="Verdict.Held"/>.</param>
+/// <param name="Commands">To be carried out before anything else.</param>
+public sealed record RemoveVerdict(Verdict Verdict, IReadOnlyList<PodCommand> Commands);
+
+/// <param name="Verdict"><see cref="Verdict.Forward"/>, <see cref="Verdict.Wait"/> or <see cref="Verdict.Held"/>.</param>
 /// <param name="Commands">To be carried out before anything else.</param>
 public sealed record SandboxStopVerdict(Verdict Verdict, IReadOnlyList<PodCommand> Commands);
 

@@ -24,7 +24,7 @@ internal sealed class PodScene
         Tell(new FactsChanged(Facts));
         Take(Supervisor.ArbitrateCreate("proxy", 0, true, true, Now).Commands);
         Tell(new ContainerCreated("p0", "proxy", 0, Now));
-        Take(Supervisor.ArbitrateStart("p0").Commands);
+        Take(Supervisor.ArbitrateStart("p0", Now).Commands);
         Tell(new ContainerStarted("p0", Now));
         After(5);
     }
@@ -65,6 +65,16 @@ internal sealed class PodScene
             Record = record as LineageRecord ?? Record;
             PodRecord = record as PodRecord ?? PodRecord;
         }
+    }
+
+    /// <summary>Another container of the pod starts, its id is its name.</summary>
+    public void Starts(string name)
+    {
+        Take(Supervisor.ArbitrateCreate(name, 0, true, true, Now).Commands);
+        Tell(new ContainerCreated(name, name, 0, Now));
+        Take(Supervisor.ArbitrateStart(name, Now).Commands);
+        Tell(new ContainerStarted(name, Now));
+        After(1);
     }
 
     public void Dies(string id, int exitCode = 1, bool oom = false) => Tell(new ContainerExited(id, new ContainerExit(exitCode, oom, Now)));

@@ -100,13 +100,14 @@ public sealed class PodSupervisorRebuildTests
     }
 
     [Fact]
-    public void Rebuild_AfterStopPodSandboxWasForwarded_CreatesNothing()
+    public void Rebuild_InTheEndOfTheSandbox_CreatesNothingAndStopsIt()
     {
         var scene = new PodScene();
-        scene.Take(scene.Supervisor.ArbitrateSandboxStop(true, scene.Now).Commands);
+        scene.Take(scene.Supervisor.ArbitrateSandboxStop(null, true, scene.Now).Commands);
         scene.Rebuild(true, scene.Seen(0, BackendState.Exited, new ContainerExit(137, false, scene.Now)));
         scene.None<AskRestartSlot>();
-        Assert.Equal(StandDownReason.SandboxStopping, scene.View.RestReason);
+        _ = scene.Command<StopSandbox>();
+        Assert.True(scene.PodRecord!.IsSandboxStopping);
     }
 
     [Fact]

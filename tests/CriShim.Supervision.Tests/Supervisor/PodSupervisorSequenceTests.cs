@@ -7,7 +7,7 @@ public sealed class PodSupervisorSequenceTests
     private const int MaxSteps = 70;
 
     private static readonly Gen<(int Kind, int Argument)[]> Sequences =
-        Gen.Select(Gen.Int[0, 34], Gen.Int[0, 99]).Array[1, MaxSteps];
+        Gen.Select(Gen.Int[0, 36], Gen.Int[0, 99]).Array[1, MaxSteps];
 
     [Fact]
     public void AnySequence_OfEventsCallsAndCrashes_KeepsTheRules()
@@ -23,18 +23,24 @@ public sealed class PodSupervisorSequenceTests
     {
         int deaths = 0;
         int restarts = 0;
+        int held = 0;
+        int ends = 0;
         Gen.Select(Gen.Int[0, 1000], Sequences).Sample(
             (seed, steps) =>
             {
                 World world = RunSequence(seed, steps);
                 _ = Interlocked.Add(ref deaths, world.Deaths);
                 _ = Interlocked.Add(ref restarts, world.Restarts);
+                _ = Interlocked.Add(ref held, world.HeldStops);
+                _ = Interlocked.Add(ref ends, world.OrderedEnds);
             },
             iter: 500);
 
         // A model that never gets anywhere keeps every rule.
         Assert.True(deaths > 500, $"{deaths} deaths");
         Assert.True(restarts > 300, $"{restarts} restarts");
+        Assert.True(held > 50, $"{held} held stops");
+        Assert.True(ends > 20, $"{ends} ends in order");
     }
 
     private static World RunSequence(int seed, (int Kind, int Argument)[] steps)

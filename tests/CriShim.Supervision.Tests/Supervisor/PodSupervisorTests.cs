@@ -125,7 +125,6 @@ public sealed class PodSupervisorTests
     [InlineData(StandDownReason.SuperviseModeObserve)]
     [InlineData(StandDownReason.StoppedByCaller)]
     [InlineData(StandDownReason.SandboxNotReady)]
-    [InlineData(StandDownReason.SandboxStopping)]
     [InlineData(StandDownReason.OnlyOrdered)]
     [InlineData(StandDownReason.RestartPolicyUnknown)]
     public void Exited_WithAReasonToStandDown_IsLeftToTheKubelet(StandDownReason reason)
@@ -156,10 +155,6 @@ public sealed class PodSupervisorTests
                 break;
             case StandDownReason.SandboxNotReady:
                 scene.Tell(new SandboxRelisted(new SandboxSnapshot(false, scene.Now, [scene.Seen(0, BackendState.Running)])));
-                break;
-            case StandDownReason.SandboxStopping:
-                scene.Take(scene.Supervisor.ArbitrateSandboxStop(true, scene.Now).Commands);
-                Assert.True(scene.PodRecord!.IsSandboxStopping);
                 break;
             default:
                 break;
@@ -203,7 +198,7 @@ public sealed class PodSupervisorTests
         scene.Dies("p0", 143);
         Assert.Equal(Verdict.Forward, scene.Supervisor.ArbitrateCreate("proxy", 1, true, true, scene.Now).Verdict);
         scene.Tell(new ContainerCreated("p1", "proxy", 1, scene.Now));
-        Assert.Equal(Verdict.Forward, scene.Supervisor.ArbitrateStart("p1").Verdict);
+        Assert.Equal(Verdict.Forward, scene.Supervisor.ArbitrateStart("p1", scene.Now).Verdict);
         scene.Tell(new ContainerStarted("p1", scene.Now));
         scene.After(61);
         scene.Dies("p1");
@@ -252,9 +247,9 @@ public sealed class PodSupervisorTests
         CreateVerdict create = scene.Supervisor.ArbitrateCreate("proxy", 1, true, true, scene.Now);
         Assert.Equal((Verdict.Answer, "p1"), (create.Verdict, create.ContainerId));
         Assert.Equal(ShownState.AsBackend, scene.Shown(1));
-        Assert.Equal(Verdict.Wait, scene.Supervisor.ArbitrateStart("p1").Verdict);
+        Assert.Equal(Verdict.Wait, scene.Supervisor.ArbitrateStart("p1", scene.Now).Verdict);
         scene.Tell(new ReplacementStarted("p1", scene.Now));
-        Assert.Equal(Verdict.Answer, scene.Supervisor.ArbitrateStart("p1").Verdict);
+        Assert.Equal(Verdict.Answer, scene.Supervisor.ArbitrateStart("p1", scene.Now).Verdict);
     }
 
     [Fact]
@@ -360,6 +355,7 @@ public sealed class PodSupervisorTests
     public void Exited_InATerminatingPodBeforeItsTurn_IsReplacedWithinTheGrace()
     {
         var scene = new PodScene();
+        scene.Starts("main");
         scene.Tell(new PodTerminating(TimeSpan.FromSeconds(10)));
         scene.After(8);
         scene.Dies("p0");
@@ -387,11 +383,11 @@ public sealed class PodSupervisorTests
         var scene = new PodScene();
         scene.Dies("p0");
         scene.Tell(new SlotGranted("proxy"));
-        Assert.Equal(Verdict.Wait, scene.Supervisor.ArbitrateSandboxStop(true, scene.Now).Verdict);
+        Assert.Equal(Verdict.Held, scene.Supervisor.ArbitrateSandboxStop(null, true, scene.Now).Verdict);
         Assert.Equal(ShownState.AsBackend, scene.Shown(0));
         scene.Tell(new ReplacementCreated("proxy", 1, "p1", scene.Now));
         scene.None<StartReplacement>();
-        Assert.Equal(Verdict.Forward, scene.Supervisor.ArbitrateSandboxStop(true, scene.Now).Verdict);
+        Assert.Equal(Verdict.Forward, scene.Supervisor.ArbitrateSandboxStop(null, true, scene.Now).Verdict);
         scene.Tell(new SandboxGone());
         _ = scene.Command<ForgetRecords>();
     }
@@ -445,7 +441,7 @@ public sealed class PodSupervisorTests
         var scene = new PodScene();
         scene.Dies("p0");
         scene.Replace(1);
-        Assert.Empty(scene.Supervisor.ArbitrateRemove("p0", scene.Now));
+        Assert.Empty(scene.Supervisor.ArbitrateRemove("p0", scene.Now).Commands);
         Assert.False(scene.View.IsStoppedByCaller);
         _ = scene.Supervisor.ArbitrateRemove("p1", scene.Now);
         Assert.True(scene.View.IsStoppedByCaller);

@@ -5,6 +5,7 @@ using CriShim.Supervision.Pods;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Sidecars;
 using CriShim.Supervision.Supervisor;
+using CriShim.Supervision.Teardown;
 
 namespace CriShim.Supervision.Tests.Supervisor;
 
@@ -33,6 +34,9 @@ internal sealed class World
     private readonly Dictionary<string, DateTimeOffset> _maskedSince = [];
     private readonly Random _chance;
     private readonly RestartOptions _options;
+    private readonly TeardownOptions _teardown = new();
+    private readonly HashSet<string> _turnsTaken = [];
+    private readonly Dictionary<string, (DateTimeOffset At, TimeSpan Timeout)> _stopsAsked = [];
 
     private PodRecord? _podRecord;
     private PodSupervisor? _shim;
@@ -44,6 +48,8 @@ internal sealed class World
     private bool _sandboxStopForwarded;
     private bool _sandboxStopAsked;
     private bool _sandboxStopWaitRefused;
+    private bool _sandboxEndAsked;
+    private bool _wasSpecUnknown;
     private bool _kubeletIsAway;
     private bool _refuseNext;
     private bool _isTerminating;
@@ -74,6 +80,10 @@ internal sealed class World
     public int Restarts { get; private set; }
 
     public int Deaths { get; private set; }
+
+    public int HeldStops { get; private set; }
+
+    public int OrderedEnds { get; private set; }
 
     public void Step(int kind, int a)
     {
@@ -127,7 +137,7 @@ internal sealed class World
                 Terminate();
                 break;
             case 22 when a % 12 == 0:
-                _kubeletCalls.Add(new KubeletCall(CallKind.StopSandbox, "", 0, false, ""));
+                _kubeletCalls.Add(new KubeletCall(CallKind.StopSandbox, "", a, false, ""));
                 break;
             case 23:
                 Crash();
@@ -154,6 +164,7 @@ internal sealed class World
                 break;
             case 30 when a % 2 == 0:
                 _facts = a % 4 == 0 ? null : Facts();
+                _wasSpecUnknown |= _facts is null;
                 Tell(new FactsChanged(_facts));
                 break;
             case 31:
@@ -161,6 +172,17 @@ internal sealed class World
                 break;
             case 32 or 33 or 34:
                 Rise();
+                break;
+            case 35 when a % 4 == 0:
+                foreach (int i in (int[])[a % 3, (a + 1) % 3, (a + 2) % 3])
+                {
+                    KubeletStops(Names[i]);
+                }
+
+                break;
+            case 36:
+                // Whoever waits for a stop may go away at any time.
+                _ = _kubeletCalls.RemoveAll(c => c.Kind is CallKind.StopSandbox or CallKind.Stop && c.WasHeld);
                 break;
             default:
                 break;
@@ -210,7 +232,15 @@ internal sealed class World
 
             Advance(TimeSpan.FromSeconds(4));
             Tell(new SandboxRelisted(List()));
+            DrainKubelet();
             Check();
+        }
+
+        Assert(_podRecord is not { Stops.Count: > 0 }, "a stop that was asked for is not over");
+        if (_podRecord?.End is not null)
+        {
+            Assert(_sandboxStopForwarded, "a sandbox's end that was asked for is not over");
+            Assert(_boxes.All(b => b.State != BackendState.Running), "something runs after the sandbox's end");
         }
 
         foreach (LineageView view in _shim!.Views(Now).Where(v => v.Name != Main))
@@ -224,8 +254,9 @@ internal sealed class World
                 $"{view.Name} rests for no good reason: {view.RestReason}");
             Assert(view.RestReason != StandDownReason.StoppedByCaller || view.IsStoppedByCaller, $"{view.Name} rests as stopped");
             Assert(view.RestReason != StandDownReason.SandboxNotReady || !_sandboxReady, $"{view.Name} rests, and the sandbox is ready");
-            Assert(view.RestReason != StandDownReason.NoGraceLeft || _isTerminating, $"{view.Name} rests for want of grace");
-            Assert(!view.IsStoppedByCaller || _perhapsStopped.Contains(view.Name), $"{view.Name} counts as stopped");
+            Assert(view.RestReason != StandDownReason.NoGraceLeft || _isTerminating || _sandboxEndAsked, $"{view.Name} rests for want of grace");
+            Assert(view.RestReason != StandDownReason.TurnToEnd || _isTerminating || _sandboxEndAsked, $"{view.Name} rests as if it were its turn");
+            Assert(!view.IsStoppedByCaller || _sandboxEndAsked || _perhapsStopped.Contains(view.Name), $"{view.Name} counts as stopped");
             Box? current = _boxes.Find(b => b.Id == view.CurrentId);
             if (current is { State: BackendState.Running, IsOurs: true })
             {
@@ -245,7 +276,7 @@ internal sealed class World
 
     private PodSupervisorOptions Options() => new()
     {
-        SandboxId = "sandbox", Restart = _options, IsSpecSourceConfigured = true, Chance = new Random(_chance.Next()), Mode = _mode,
+        SandboxId = "sandbox", Restart = _options, Teardown = _teardown, IsSpecSourceConfigured = true, Chance = new Random(_chance.Next()), Mode = _mode,
     };
 
     private static PodFacts Facts() => new()
@@ -304,6 +335,11 @@ internal sealed class World
         else if (record is PodRecord pod)
         {
             _podRecord = JsonSerializer.Deserialize(JsonSerializer.Serialize(pod, RecordJson.Default.PodRecord), RecordJson.Default.PodRecord);
+            _ = _turnsTaken.RemoveWhere(name => pod.Stops.All(stop => stop.Lineage != name || stop.Stage != StopStage.Ending));
+            foreach (StopRecord stop in pod.Stops.Where(stop => stop.Stage == StopStage.Ending && _turnsTaken.Add(stop.Lineage)))
+            {
+                CheckOrder(stop.Lineage);
+            }
         }
     }
 
@@ -316,6 +352,8 @@ internal sealed class World
                 Assert(!_sandboxStopAsked, "a create after StopPodSandbox");
                 Assert(!_stoppedByKubelet.Contains(create.Lineage), "a create of what the kubelet stopped");
                 Assert(!_isTerminating || Now + _options.LeastGraceLeft <= _shim!.Deadline, "a create without grace left");
+                Assert(_podRecord?.End is null || _wasSpecUnknown || Predecessors(create.Lineage).Any() || HasUntoldPredecessor(create.Lineage),
+                    "a create of a sidecar whose turn to end has come");
                 Assert(create.RecordFirst is LineageRecord { Intent: LineageIntent.Planned } planned && planned.IntendedAttempt == create.Attempt,
                     "a create without its record");
                 _calls.Add(new OurCall(command));
@@ -332,8 +370,23 @@ internal sealed class World
                 Assert(box is null || box.State != BackendState.Running || remove.Reason == RemovalReason.ReplacementNotWanted, "a live instance is removed");
                 _calls.Add(new OurCall(command));
                 break;
-            case InspectInstance or RelistSandbox:
+            case InspectInstance or RelistSandbox or RunPreStop:
                 _calls.Add(new OurCall(command));
+                break;
+            case StopInstance stop:
+                StopRecord? recorded = _podRecord?.Stops.FirstOrDefault(s => s.Lineage == stop.Lineage);
+                Assert(recorded is { Stage: StopStage.Ending } || (recorded is { Stage: StopStage.Forwarded } && stop.Grace == TimeSpan.Zero),
+                    $"a stop without its record: {recorded}");
+                _calls.Add(new OurCall(command));
+                break;
+            case StopSandbox:
+                Assert(_podRecord is { End: not null, IsSandboxStopping: true }, "a sandbox is stopped without a record");
+                _sandboxStopAsked = true;
+                if (!_kubeletCalls.Any(c => c.Kind == CallKind.StopSandbox))
+                {
+                    ForwardSandboxStop();
+                }
+
                 break;
             case AskRestartSlot ask:
                 _limit.Ask("sandbox", ask.Lineage);
@@ -352,6 +405,42 @@ internal sealed class World
             default:
                 break;
         }
+    }
+
+    /// <summary>What ends before a sidecar, and runs. A replacement that is given up is removed, whatever it does meanwhile.</summary>
+    private IEnumerable<Box> Predecessors(string name) => _boxes.Where(
+        b => b.State == BackendState.Running && b.Name != name && (b.Name == Main || (name == "proxy" && b.Name == "agent"))
+            && _shim?.ShownState(b.Id, b.Name, b.Attempt, Now) != ShownState.Hidden);
+
+    // Its death was not told yet.
+    private bool HasUntoldPredecessor(string name) =>
+        _shim!.Running.Any(running => running == Main || (name == "proxy" && running == "agent"));
+
+    private void CheckOrder(string name)
+    {
+        if (name == Main || _wasSpecUnknown)
+        {
+            // Without the spec, what no annotation names may be a main, and mains end together.
+            return;
+        }
+
+        (DateTimeOffset askedAt, TimeSpan timeout) = _stopsAsked.GetValueOrDefault(name, (DateTimeOffset.MaxValue, TimeSpan.Zero));
+        bool isAlone = _podRecord is { TerminatingSince: null, End: null } && Now >= askedAt + _teardown.UnprovenHold;
+        bool isGraceOver = (_sandboxEndAsked && Now >= _shim!.Deadline - _teardown.SidecarFloor)
+            || (askedAt < Now && Now >= askedAt + timeout - _teardown.SidecarFloor);
+        Box? early = Predecessors(name).FirstOrDefault();
+        Assert(early is null || isAlone || isGraceOver, $"it is the turn of {name} while {early?.Id} runs");
+    }
+
+    private void ForwardSandboxStop()
+    {
+        _sandboxStopForwarded = true;
+        foreach (Box live in _boxes.Where(b => b.State == BackendState.Running))
+        {
+            End(live, 137, false);
+        }
+
+        _sandboxReady = false;
     }
 
     private void Grant()
@@ -405,10 +494,10 @@ internal sealed class World
         _limit = new NodeRestartLimit(_options.NodeLimit, Now);
 
         // The kubelet's calls end with the connection, and it asks again by what it sees; forwarded ones may be carried out still.
-        _ = _kubeletCalls.RemoveAll(c => c.Kind != CallKind.StopSandbox);
+        _ = _kubeletCalls.RemoveAll(c => c.Kind != CallKind.StopSandbox || c.WasHeld);
 
         // So may ours: those that only tell the shim something cannot.
-        _ = _calls.RemoveAll(c => c.Command is InspectInstance or RelistSandbox or RemoveInstance);
+        _ = _calls.RemoveAll(c => c.Command is InspectInstance or RelistSandbox or RemoveInstance or StopInstance or RunPreStop);
         foreach (OurCall call in _calls)
         {
             call.IsOrphan = true;
@@ -530,6 +619,29 @@ internal sealed class World
                 break;
             case RelistSandbox:
                 reply = new SandboxRelisted(List());
+                break;
+            case RunPreStop(_, var id, _):
+                reply = new PreStopEnded(id);
+                break;
+            case StopInstance(_, var id, var grace):
+                // Some ignore their signal; the backend's own SIGKILL at the end of the time-out is left to the shim's.
+                if (_boxes.Find(b => b.Id == id) is { State: BackendState.Running } stopped)
+                {
+                    if (grace > TimeSpan.Zero && _chance.Next(3) == 0)
+                    {
+                        break;
+                    }
+
+                    if (_chance.Next(5) == 0)
+                    {
+                        reply = new StopAnswered(id, false);
+                        break;
+                    }
+
+                    End(stopped, grace > TimeSpan.Zero ? 143 : 137, false);
+                }
+
+                reply = new StopAnswered(id, true);
                 break;
             default:
                 break;
@@ -666,7 +778,11 @@ internal sealed class World
                 }
 
                 _ = _kubeletCalls.Remove(call);
-                if (create.Verdict == Verdict.Answer)
+                if (create.Verdict == Verdict.Refuse)
+                {
+                    Assert(_sandboxEndAsked, "a create is refused");
+                }
+                else if (create.Verdict == Verdict.Answer)
                 {
                     Assert(call.EqualsOurs, "a create that differs is answered with ours");
                     Assert(_boxes.Any(b => b.Id == create.ContainerId), "answered with an instance that is not there");
@@ -704,7 +820,7 @@ internal sealed class World
 
                 break;
             case CallKind.Start:
-                StartVerdict start = _shim.ArbitrateStart(call.Id);
+                StartVerdict start = _shim.ArbitrateStart(call.Id, Now);
                 Note($"  start of {call.Id}: {start.Verdict}");
                 Do(start.Commands);
                 if (_shim is null || (start.Verdict == Verdict.Wait && mayWait))
@@ -714,9 +830,10 @@ internal sealed class World
 
                 _ = _kubeletCalls.Remove(call);
                 Box? target = _boxes.Find(b => b.Id == call.Id);
-                if (start.Verdict != Verdict.Wait)
+                if (start.Verdict is Verdict.Answer or Verdict.Forward)
                 {
                     _ = _stoppedByKubelet.Remove(call.Name);
+                    _ = _stopsAsked.Remove(call.Name);
                 }
 
                 if (start.Verdict == Verdict.Forward && target is { State: BackendState.Created } && _sandboxReady)
@@ -731,10 +848,18 @@ internal sealed class World
                 Note($"  stop of {call.Id}: {stop.Verdict} {stop.ContainerId}");
                 Assert(mayWait || stop.Verdict != Verdict.Wait, "told to wait against its will");
                 _ = _perhapsStopped.Add(call.Name);
+                _ = _stopsAsked.TryAdd(call.Name, (Now, TimeSpan.FromSeconds(10)));
                 Do(stop.Commands);
                 if (_shim is null)
                 {
                     // Not recorded, not forwarded: the kubelet's call failed.
+                    return;
+                }
+
+                if (stop.Verdict == Verdict.Held)
+                {
+                    HeldStops += call.WasHeld ? 0 : 1;
+                    call.WasHeld = true;
                     return;
                 }
 
@@ -752,24 +877,32 @@ internal sealed class World
 
                 break;
             default:
-                SandboxStopVerdict end = _shim.ArbitrateSandboxStop(mayWait, Now);
+                // Told before it is recorded: a crash in between may have forgotten it again.
+                _sandboxEndAsked = true;
+                SandboxStopVerdict end = _shim.ArbitrateSandboxStop(call.Attempt % 2 == 0 ? TimeSpan.FromSeconds(2) : null, mayWait, Now);
                 Note($"  stop of the sandbox: {end.Verdict}");
                 _sandboxStopWaitRefused |= !mayWait;
                 Do(end.Commands);
-                _sandboxStopAsked |= _shim is not null;
-                if (_shim is null || end.Verdict == Verdict.Wait)
+                if (_shim is null)
+                {
+                    return;
+                }
+
+                if (end.Verdict == Verdict.Held)
+                {
+                    OrderedEnds += call.WasHeld ? 0 : 1;
+                    call.WasHeld = true;
+                    return;
+                }
+
+                _sandboxStopAsked = true;
+                if (end.Verdict == Verdict.Wait)
                 {
                     return;
                 }
 
                 _ = _kubeletCalls.Remove(call);
-                _sandboxStopForwarded = true;
-                foreach (Box live in _boxes.Where(b => b.State == BackendState.Running))
-                {
-                    End(live, 137, false);
-                }
-
-                _sandboxReady = false;
+                ForwardSandboxStop();
                 break;
         }
     }
@@ -786,7 +919,9 @@ internal sealed class World
         if (shown.Where(s => s.State == BackendState.Exited).OrderByDescending(s => s.Box.CreatedAt).Skip(1).FirstOrDefault().Box is { } old)
         {
             Note($"  kubelet removes {old.Id}");
-            Do(_shim.ArbitrateRemove(old.Id, Now));
+            RemoveVerdict remove = _shim.ArbitrateRemove(old.Id, Now);
+            Assert(remove.Verdict == Verdict.Forward, "what is dead can be removed");
+            Do(remove.Commands);
             if (_shim is not null)
             {
                 _ = _boxes.Remove(old);
@@ -865,7 +1000,10 @@ internal sealed class World
         StopSandbox,
     }
 
-    private sealed record KubeletCall(CallKind Kind, string Name, int Attempt, bool EqualsOurs, string Id);
+    private sealed record KubeletCall(CallKind Kind, string Name, int Attempt, bool EqualsOurs, string Id)
+    {
+        public bool WasHeld { get; set; }
+    }
 
     private sealed class OurCall(PodCommand command)
     {
