@@ -29,7 +29,8 @@ namespace CriShim.Node;
 /// </para>
 /// <para>
 /// A death is seen by an event, milliseconds after it. A list that the kubelet asks for in these milliseconds may show EXITED: the
-/// kubelet then creates the next attempt itself, and is given ours (rule 6). Lists are looked into only while a replacement is made.
+/// kubelet then creates the next attempt itself, and is given ours (rule 6). Lists are looked into only while a replacement is made;
+/// one that is, and the backend's own STOPPED event, tell of a death if they are quicker.
 /// </para>
 /// </remarks>
 public sealed class NodeSupervision : ISupervision, IAsyncDisposable
@@ -351,10 +352,30 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    public ShownContainer? Show(string containerId, string sandboxId, string name, uint attempt)
+    public ShownContainer? Show(string containerId, string sandboxId, string name, uint attempt) =>
+        PodOf(containerId, sandboxId, ref name, ref attempt)?.Show(containerId, name, (int)attempt);
+
+    /// <inheritdoc/>
+    public ShownContainer? See(string containerId, string sandboxId, string name, uint attempt, ContainerState said) =>
+        PodOf(containerId, sandboxId, ref name, ref attempt)?.See(containerId, name, (int)attempt, said);
+
+    /// <inheritdoc/>
+    public event Action<string>? ViewChanged;
+
+    /// <inheritdoc/>
+    public string? SandboxOf(string containerId) =>
+        _containers.TryGetValue(containerId, out TrackedContainer? container) ? container.Pod.Identity.SandboxId : null;
+
+    /// <summary>The pod of a container; an event of a container that is gone has neither its name nor its attempt.</summary>
+    private SupervisedPod? PodOf(string containerId, string sandboxId, ref string name, ref uint attempt)
     {
-        SupervisedPod? pod = _containers.TryGetValue(containerId, out TrackedContainer? container) ? container.Pod : null;
-        return pod is not null || _pods.TryGetValue(sandboxId, out pod) ? pod.Show(containerId, name, (int)attempt) : null;
+        if (!_containers.TryGetValue(containerId, out TrackedContainer? container))
+        {
+            return _pods.GetValueOrDefault(sandboxId);
+        }
+
+        (name, attempt) = (container.Name, (uint)container.Attempt);
+        return container.Pod;
     }
 
     // ---- For pods ----------------------------------------------------------------------------------------------------
@@ -408,6 +429,8 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
             _ = Interlocked.Add(ref _podsWithAliases, hasAliases ? 1 : -1);
         }
     }
+
+    internal void OnViewChanged(string containerId) => ViewChanged?.Invoke(containerId);
 
     internal void OnDecision(PodIdentity pod, RestartDecision decision)
     {

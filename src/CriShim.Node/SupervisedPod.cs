@@ -1,4 +1,5 @@
 using CriShim.Node.State;
+using CriShim.Protocol.Runtime.V1;
 using CriShim.Proxy.Services;
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Restarts;
@@ -160,6 +161,22 @@ internal sealed class SupervisedPod : IDisposable
         }
     }
 
+    /// <summary>How it is shown where the backend says a state; a death that nobody has told of is told by this, before it is shown.</summary>
+    public ShownContainer? See(string containerId, string name, int attempt, ContainerState said)
+    {
+        lock (_lock)
+        {
+            if (said == ContainerState.ContainerExited && _supervisor.IsExitNews(containerId))
+            {
+                Tell(new ContainerSeenExited(containerId));
+            }
+
+            return Show(containerId, name, attempt) ?? (said == ContainerState.ContainerCreated && _supervisor.StartOf(containerId) is { } at
+                ? new ShownContainer(ShownAs.Running, at)
+                : null);
+        }
+    }
+
     public IReadOnlyList<LineageView> Views()
     {
         lock (_lock)
@@ -240,7 +257,8 @@ internal sealed class SupervisedPod : IDisposable
                 case Explain explain:
                     _node.OnDecision(Identity, explain.Decision);
                     break;
-                case ViewChanged:
+                case ViewChanged changed:
+                    _node.OnViewChanged(changed.ContainerId);
                     break;
                 case ForgetRecords:
                     _forgotten = true;

@@ -22,7 +22,8 @@ public sealed class ProxyServer : IAsyncDisposable
         _listener = listener;
         _log = new ProxyLog(loggerFactory.CreateLogger("CriShim.Proxy"));
         _loop = new ProxyLoop(options, listener, _log, time ?? TimeProvider.System);
-        var service = new RuntimeService(loggerFactory.CreateLogger("CriShim.RuntimeService"), supervision ?? new NoSupervision());
+        var service = new RuntimeService(
+            loggerFactory.CreateLogger("CriShim.RuntimeService"), supervision ?? new NoSupervision(), time ?? TimeProvider.System);
         foreach ((string path, TypedMethod method) in service.Bind())
         {
             _loop.Methods.Find(System.Text.Encoding.ASCII.GetBytes(path)).Typed = method;

@@ -21,9 +21,16 @@ internal sealed class TestBed : IAsyncDisposable
     private FakeContainerd? _fake;
     private RawBackend? _raw;
 
-    private TestBed(Route route) => Route = route;
+    private TestBed(Route route)
+    {
+        Route = route;
+        Supervision = route == Route.Rewriting ? new ShownContainers { RewritesViews = true } : null;
+    }
 
     public Route Route { get; }
+
+    /// <summary>What callers are shown; null: no supervision.</summary>
+    public ShownContainers? Supervision { get; private init; }
 
     public FakeContainerd Fake => _fake ?? throw new InvalidOperationException("this bed has a raw backend");
 
@@ -47,6 +54,16 @@ internal sealed class TestBed : IAsyncDisposable
             await bed._fake.AppearAsync();
         }
 
+        bed.StartProxy();
+        return bed;
+    }
+
+    /// <summary>With a fake containerd, and supervision that shows what the test says.</summary>
+    public static async Task<TestBed> WithSupervisionAsync(ShownContainers supervision)
+    {
+        var bed = new TestBed(Route.Proxy) { Supervision = supervision };
+        bed._fake = FakeContainerd.Create(bed.BackendPath);
+        await bed._fake.AppearAsync();
         bed.StartProxy();
         return bed;
     }
@@ -121,7 +138,7 @@ internal sealed class TestBed : IAsyncDisposable
         {
             Log.LowestLevel = Route == Route.Looking ? LogLevel.Debug : LogLevel.Warning;
             var options = new ProxyOptions { BackendSocketPath = BackendPath };
-            Proxy = new ProxyServer(options, UnixListener.Bind(CallerPath, UnixFileMode.UserRead | UnixFileMode.UserWrite), Log);
+            Proxy = new ProxyServer(options, UnixListener.Bind(CallerPath, UnixFileMode.UserRead | UnixFileMode.UserWrite), Log, supervision: Supervision);
             Proxy.Start();
         }
     }

@@ -109,6 +109,16 @@ internal sealed class BackendConnection : Http2Connection
                 typed.OnHeaders(block, endStream);
             }
         }
+        else if (endStream && call.Typed is { Rewritten: { } stream })
+        {
+            byte[] trailers = block.ToArray();
+            call.ToCaller.SourceEnded = true;
+            stream.OnEnd(() =>
+            {
+                call.ResponseStarted = true;
+                call.ToCaller.EndWithTrailers(trailers);
+            });
+        }
         else if (endStream)
         {
             call.ResponseStarted = true;
@@ -164,6 +174,15 @@ internal sealed class BackendConnection : Http2Connection
             typed.OnData(payload, endStream);
             flow.OnDrained(payload.Length);
         }
+        else if (call.Typed is { Rewritten: { } stream })
+        {
+            stream.OnData(payload);
+            if (endStream)
+            {
+                flow.SourceEnded = true;
+                stream.OnEnd(() => flow.SendLast([]));
+            }
+        }
         else if (endStream)
         {
             flow.SendLast(payload);
@@ -192,6 +211,12 @@ internal sealed class BackendConnection : Http2Connection
                 typed.OnBackendReset(error);
             }
 
+            return;
+        }
+
+        if (call.Typed is { Rewritten: { } stream })
+        {
+            stream.OnEnd(() => call.ResetCallerAfterDrain(error));
             return;
         }
 
@@ -297,6 +322,10 @@ internal sealed class BackendConnection : Http2Connection
         if (call.Typed is { CollectsResponse: true } typed)
         {
             typed.OnBackendLost(code, message);
+        }
+        else if (call.Typed is { Rewritten: { } stream })
+        {
+            stream.OnEnd(() => call.Caller?.Answer(call, code, message));
         }
         else
         {

@@ -103,6 +103,7 @@ internal sealed class CallerConnection : Http2Connection
         }
 
         call.Status = code;
+        call.Typed?.Rewritten?.Close();
         HeaderList fields = Loop.AnswerFields;
         fields.Clear();
         if (!call.ResponseStarted)

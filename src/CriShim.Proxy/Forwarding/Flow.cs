@@ -125,6 +125,25 @@ internal sealed class Flow(Call call)
         _creditedEarly = bytes.Length;
     }
 
+    /// <summary>Passes on what was made of so many bytes of the source's, which is longer or shorter than they were.</summary>
+    public void SendInPlaceOf(int received, ReadOnlySpan<byte> payload)
+    {
+        // The source's window is its own bytes': what was added to them is not given back, what was taken from them is.
+        OnDropped(Math.Max(0, received - payload.Length));
+        _creditedEarly += Math.Max(0, payload.Length - received);
+        Send(payload);
+    }
+
+    /// <summary>Lets the source send so much more before what it sent has left: for bytes that are kept here on purpose.</summary>
+    public void WidenReceiveWindow(int bytes)
+    {
+        if (Source is not null && !SourceEnded)
+        {
+            Source.WriteWindowUpdate(SourceStreamId, bytes);
+            ReceiveWindow += bytes;
+        }
+    }
+
     /// <summary>Sends the end of the stream if nothing is before it any more.</summary>
     public void FinishIfDrained()
     {
@@ -160,7 +179,12 @@ internal sealed class Flow(Call call)
     {
         int early = Math.Min(bytes, _creditedEarly);
         _creditedEarly -= early;
-        bytes -= early;
+        OnDropped(bytes - early);
+    }
+
+    /// <summary>Bytes of the source's that go no further: it may send as many again.</summary>
+    public void OnDropped(int bytes)
+    {
         if (Source is null || bytes == 0)
         {
             return;

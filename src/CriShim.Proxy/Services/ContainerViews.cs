@@ -1,4 +1,5 @@
 using CriShim.Protocol.Runtime.V1;
+using Google.Protobuf.Collections;
 
 namespace CriShim.Proxy.Services;
 
@@ -6,39 +7,24 @@ namespace CriShim.Proxy.Services;
 /// Rewrites what callers see of containers, the same in lists, statuses and streams (rule 1). Whatever needs no rewriting is
 /// returned as the same object, so that its bytes go on as they came.
 /// </summary>
+/// <remarks>
+/// Supervision is asked about messages that are here already, also where nothing is to be rewritten by now: a message can be older than
+/// the step by which a replacement was shown.
+/// </remarks>
 internal static class ContainerViews
 {
     /// <summary>A list, and then the caller's own filter by state.</summary>
     public static ListContainersResponse Apply(ListContainersResponse response, ContainerState? filter, ISupervision supervision)
     {
-        ListContainersResponse? rewritten = null;
-        for (int i = 0; i < response.Containers.Count; i++)
+        if (Apply(response.Containers, filter, supervision) is not { } shown)
         {
-            Container container = response.Containers[i];
-            ShownContainer? shown = supervision.RewritesViews ? Show(container, supervision) : null;
-            ContainerState state = shown == ShownContainer.Running ? ContainerState.ContainerRunning : container.State;
-            bool keep = shown != ShownContainer.Hidden && (filter is null || filter == state);
-            if (rewritten is null)
-            {
-                if (keep && state == container.State)
-                {
-                    continue;
-                }
-
-                rewritten = response.Clone();
-                rewritten.Containers.Clear();
-                rewritten.Containers.AddRange(response.Containers.Take(i));
-            }
-
-            if (keep)
-            {
-                Container copy = state == container.State ? container : container.Clone();
-                copy.State = state;
-                rewritten.Containers.Add(copy);
-            }
+            return response;
         }
 
-        return rewritten ?? response;
+        ListContainersResponse rewritten = response.Clone();
+        rewritten.Containers.Clear();
+        rewritten.Containers.AddRange(shown);
+        return rewritten;
     }
 
     /// <summary>One status; null where the container is hidden.</summary>
@@ -49,7 +35,7 @@ internal static class ContainerViews
             return response;
         }
 
-        ContainerStatus? status = Apply(response.Status, supervision);
+        ContainerStatus? status = Apply(response.Status, "", supervision);
         if (status is null || ReferenceEquals(status, response.Status))
         {
             return status is null ? null : response;
@@ -63,54 +49,120 @@ internal static class ContainerViews
     /// <summary>A sandbox's status, with the statuses of its containers where the backend adds them.</summary>
     public static PodSandboxStatusResponse Apply(PodSandboxStatusResponse response, ISupervision supervision)
     {
-        PodSandboxStatusResponse? rewritten = null;
-        for (int i = 0; i < response.ContainersStatuses.Count; i++)
+        if (Apply(response.ContainersStatuses, response.Status?.Id ?? "", supervision) is not { } shown)
         {
-            ContainerStatus status = response.ContainersStatuses[i];
-            ContainerStatus? shown = Apply(status, supervision);
-            if (rewritten is null)
-            {
-                if (ReferenceEquals(shown, status))
-                {
-                    continue;
-                }
+            return response;
+        }
 
-                rewritten = response.Clone();
-                rewritten.ContainersStatuses.Clear();
-                rewritten.ContainersStatuses.AddRange(response.ContainersStatuses.Take(i));
+        PodSandboxStatusResponse rewritten = response.Clone();
+        rewritten.ContainersStatuses.Clear();
+        rewritten.ContainersStatuses.AddRange(shown);
+        return rewritten;
+    }
+
+    /// <summary>An event, with the statuses of all containers of its sandbox.</summary>
+    public static ContainerEventResponse Apply(ContainerEventResponse response, string sandboxId, ISupervision supervision)
+    {
+        if (Apply(response.ContainersStatuses, sandboxId, supervision) is not { } shown)
+        {
+            return response;
+        }
+
+        ContainerEventResponse rewritten = response.Clone();
+        rewritten.ContainersStatuses.Clear();
+        rewritten.ContainersStatuses.AddRange(shown);
+        return rewritten;
+    }
+
+    /// <summary>What is shown of the containers of a list; null where that is the list itself.</summary>
+    private static List<Container>? Apply(RepeatedField<Container> containers, ContainerState? filter, ISupervision supervision)
+    {
+        List<Container>? rewritten = null;
+        for (int i = 0; i < containers.Count; i++)
+        {
+            Container container = containers[i];
+            ShownContainer? shown = supervision.See(
+                container.Id, container.PodSandboxId, container.Metadata?.Name ?? "", container.Metadata?.Attempt ?? 0, container.State);
+            ContainerState state = shown?.As switch
+            {
+                ShownAs.Running => ContainerState.ContainerRunning,
+                ShownAs.Exited => ContainerState.ContainerExited,
+                _ => container.State,
+            };
+            bool keep = shown?.As != ShownAs.Hidden && (filter is null || filter == state);
+            if (keep && state == container.State)
+            {
+                rewritten?.Add(container);
+                continue;
             }
 
-            if (shown is not null)
+            rewritten ??= [.. containers.Take(i)];
+            if (keep)
             {
-                rewritten.ContainersStatuses.Add(shown);
+                Container copy = container.Clone();
+                copy.State = state;
+                rewritten.Add(copy);
             }
         }
 
-        return rewritten ?? response;
+        return rewritten;
     }
 
-    private static ShownContainer? Show(Container container, ISupervision supervision) =>
-        supervision.Show(container.Id, container.PodSandboxId, container.Metadata?.Name ?? "", container.Metadata?.Attempt ?? 0);
-
-    private static ContainerStatus? Apply(ContainerStatus status, ISupervision supervision)
+    private static List<ContainerStatus>? Apply(RepeatedField<ContainerStatus> statuses, string sandboxId, ISupervision supervision)
     {
-        switch (supervision.RewritesViews
-            ? supervision.Show(status.Id, "", status.Metadata?.Name ?? "", status.Metadata?.Attempt ?? 0)
-            : null)
+        List<ContainerStatus>? rewritten = null;
+        for (int i = 0; i < statuses.Count; i++)
         {
-            case null:
-                return status;
-            case ShownContainer.Hidden:
+            ContainerStatus status = statuses[i];
+            ContainerStatus? shown = Apply(status, sandboxId, supervision);
+            if (ReferenceEquals(shown, status))
+            {
+                rewritten?.Add(status);
+                continue;
+            }
+
+            rewritten ??= [.. statuses.Take(i)];
+            if (shown is not null)
+            {
+                rewritten.Add(shown);
+            }
+        }
+
+        return rewritten;
+    }
+
+    private static ContainerStatus? Apply(ContainerStatus status, string sandboxId, ISupervision supervision)
+    {
+        if (supervision.See(status.Id, sandboxId, status.Metadata?.Name ?? "", status.Metadata?.Attempt ?? 0, status.State) is not { } shown)
+        {
+            return status;
+        }
+
+        switch (shown.As)
+        {
+            case ShownAs.Hidden:
                 return null;
-            default:
+            case ShownAs.Running when status.State == ContainerState.ContainerRunning:
+                return status;
+            case ShownAs.Running:
                 // As containerd reports one that runs: no end, no exit code, no reason.
                 ContainerStatus running = status.Clone();
                 running.State = ContainerState.ContainerRunning;
+                running.StartedAt = shown.At is { } startedAt ? Nanoseconds(startedAt) : status.StartedAt;
                 running.FinishedAt = 0;
                 running.ExitCode = 0;
                 running.Reason = "";
                 running.Message = "";
                 return running;
+            default:
+                ContainerStatus exited = status.Clone();
+                exited.State = ContainerState.ContainerExited;
+                exited.FinishedAt = shown.At is { } finishedAt ? Nanoseconds(finishedAt) : status.FinishedAt;
+                exited.ExitCode = shown.ExitCode;
+                exited.Reason = shown.Reason;
+                return exited;
         }
     }
+
+    private static long Nanoseconds(DateTimeOffset at) => (at - DateTimeOffset.UnixEpoch).Ticks * 100;
 }

@@ -68,13 +68,47 @@ public interface ISupervision
     /// <param name="name">Its name: a list can show a replacement whose id nobody has told yet.</param>
     /// <param name="attempt">Its attempt.</param>
     ShownContainer? Show(string containerId, string sandboxId, string name, uint attempt);
+
+    /// <summary>
+    /// The same for a message of the backend that says a state, which may be older than what supervision knows, or newer: of a death
+    /// that it has not heard of it hears by this.
+    /// </summary>
+    /// <param name="containerId">The container.</param>
+    /// <param name="sandboxId">Its sandbox, where the message tells it; else empty.</param>
+    /// <param name="name">Its name.</param>
+    /// <param name="attempt">Its attempt.</param>
+    /// <param name="said">The state that the message says.</param>
+    ShownContainer? See(string containerId, string sandboxId, string name, uint attempt, ContainerState said);
+
+    /// <summary>
+    /// What callers are shown of a container, whose id this is, has changed: what was held back about it may go. Raised under locks, so
+    /// handlers only take note of it.
+    /// </summary>
+    event Action<string>? ViewChanged;
+
+    /// <summary>The sandbox of a container; null where it is not known.</summary>
+    string? SandboxOf(string containerId);
 }
 
 /// <summary>How a container is shown otherwise than the backend says.</summary>
-public enum ShownContainer
+/// <param name="As">What it is shown as.</param>
+/// <param name="At">When it was started, or ended, where the backend's message can't tell.</param>
+/// <param name="ExitCode">Of one that ended.</param>
+/// <param name="Reason">Of one that ended.</param>
+public readonly record struct ShownContainer(ShownAs As, DateTimeOffset? At = null, int ExitCode = 0, string Reason = "")
 {
     /// <summary>As running.</summary>
+    public static ShownContainer Running => new(ShownAs.Running);
+
+    /// <summary>Not at all.</summary>
+    public static ShownContainer Hidden => new(ShownAs.Hidden);
+}
+
+/// <summary>What a container is shown as.</summary>
+public enum ShownAs
+{
     Running,
+    Exited,
 
     /// <summary>Not at all.</summary>
     Hidden,
@@ -132,4 +166,14 @@ internal sealed class NoSupervision : ISupervision
     }
 
     public ShownContainer? Show(string containerId, string sandboxId, string name, uint attempt) => null;
+
+    public ShownContainer? See(string containerId, string sandboxId, string name, uint attempt, ContainerState said) => null;
+
+    public event Action<string>? ViewChanged
+    {
+        add { }
+        remove { }
+    }
+
+    public string? SandboxOf(string containerId) => null;
 }

@@ -16,9 +16,11 @@ namespace CriShim.Proxy.Services;
 /// </para>
 /// <para>A failure of supervision lets the call through as it came, but for views: see <see cref="ISupervision"/>.</para>
 /// </remarks>
-internal sealed class RuntimeService(ILogger logger, ISupervision supervision) : Protocol.Runtime.V1.RuntimeService.RuntimeServiceBase
+internal sealed class RuntimeService(ILogger logger, ISupervision supervision, TimeProvider time)
+    : Protocol.Runtime.V1.RuntimeService.RuntimeServiceBase
 {
     private readonly RuntimeServiceLog _log = new(logger);
+    private readonly bool _isSupervised = supervision is not NoSupervision;
 
     /// <summary>The typed methods by their paths.</summary>
     public IReadOnlyDictionary<string, TypedMethod> Bind()
@@ -177,7 +179,7 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision) :
             await Call(context).ForwardAsync(ListContainersResponse.Parser, unfiltered).ConfigureAwait(false);
         int running = response.Containers.Count(container => container.State == ContainerState.ContainerRunning);
         _log.ContainersListed(response.Containers.Count, running);
-        return ContainerViews.Apply(response, unfiltered is null ? null : filter, supervision);
+        return ContainerViews.Apply(response, filter, supervision);
     }
 
     /// <inheritdoc/>
@@ -239,16 +241,20 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision) :
     }
 
     /// <inheritdoc/>
-    public override Task GetContainerEvents(
+    public override async Task GetContainerEvents(
         GetEventsRequest request, IServerStreamWriter<ContainerEventResponse> responseStream, ServerCallContext context)
     {
-        Call(context).ForwardObserved(message =>
+        if (_isSupervised)
         {
-            ContainerEventResponse change = ContainerEventResponse.Parser.ParseFrom(message.Span);
-            _log.ContainerEventPassed(change.ContainerEventType, change.ContainerId);
-        });
-        return Task.CompletedTask;
+            await supervision.ReadyAsync(context.CancellationToken).ConfigureAwait(false);
+            Call(context).ForwardRewritten(new ContainerEventRewriter(supervision, time, logger.IsEnabled(LogLevel.Debug) ? Watch : null));
+            return;
+        }
+
+        Call(context).ForwardObserved(message => Watch(ContainerEventResponse.Parser.ParseFrom(message.Span)));
     }
+
+    private void Watch(ContainerEventResponse change) => _log.ContainerEventPassed(change.ContainerEventType, change.ContainerId);
 
     private static TypedCall Call(ServerCallContext context) => (TypedCall)context;
 
@@ -297,8 +303,9 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision) :
             case nameof(ListPodSandbox):
             case nameof(ListContainerStats):
             case nameof(Status):
-            case nameof(GetContainerEvents):
                 return () => logger.IsEnabled(LogLevel.Debug);
+            case nameof(GetContainerEvents):
+                return () => _isSupervised || logger.IsEnabled(LogLevel.Debug);
             default:
                 return null;
         }

@@ -67,6 +67,9 @@ internal sealed class TypedCall : ServerCallContext
     /// <summary>Loop: the response goes here, not to the caller.</summary>
     public bool CollectsResponse { get; private set; }
 
+    /// <summary>Loop: the response's messages go through this.</summary>
+    public RewrittenStream? Rewritten { get; private set; }
+
     /// <summary>The response that <see cref="ForwardAsync{T}"/> returned.</summary>
     public object? ForwardedResponse { get; private set; }
 
@@ -110,6 +113,29 @@ internal sealed class TypedCall : ServerCallContext
         Pass();
         Finish(keepObserving: true);
     });
+
+    /// <summary>Forwards a call, as it came or another in its place, for a stream of messages that pass through a rewriter.</summary>
+    public void ForwardRewritten(StreamRewriter rewriter, IMessage? replacement = null)
+    {
+        byte[]? replaced = replacement is null ? null : Frame(replacement.ToByteArray());
+        _loop.Post(() =>
+        {
+            if (_call.Caller is null)
+            {
+                Finish();
+                return;
+            }
+
+            if (replaced is not null && IsHeld)
+            {
+                _call.ToBackend.ReplacePending(replaced);
+            }
+
+            // The call stays ours until its caller is gone or has all: what the rewriter keeps must find it.
+            Rewritten = new RewrittenStream(_loop, _call, rewriter);
+            Pass();
+        });
+    }
 
     /// <summary>The request's message.</summary>
     public T ReadRequest<T>(Marshaller<T> marshaller) => marshaller.ContextualDeserializer(new MessageBytes(ReadMessage(_request).ToArray()));
@@ -235,7 +261,12 @@ internal sealed class TypedCall : ServerCallContext
         _ = _responded.TrySetResult();
         _observed.Clear();
         _observer = null;
-        if (_handlerStarted)
+        if (Rewritten is { } stream)
+        {
+            stream.Close();
+            Finish();
+        }
+        else if (_handlerStarted)
         {
             _ = ThreadPool.UnsafeQueueUserWorkItem(static source => source.Cancel(), _callerGone, preferLocal: false);
         }

@@ -24,6 +24,9 @@ internal sealed class Instance(string id, int attempt, DateTimeOffset createdAt)
     /// <summary>Null while dead without anybody having told how.</summary>
     public ContainerExit? Exit { get; set; }
 
+    /// <summary>The backend's own lists and statuses say EXITED: they can be later than its exit event.</summary>
+    public bool IsEndSeen { get; set; }
+
     /// <summary>Its death was decided: never twice.</summary>
     public bool IsDecided { get; set; }
 
@@ -54,6 +57,7 @@ internal sealed class Instance(string id, int attempt, DateTimeOffset createdAt)
         StartedAt = record.StartedAt,
         IsHidden = record.IsHidden,
         IsDead = record.IsDecided || record.IsRemoved,
+        IsEndSeen = record.IsDecided,
         IsDecided = record.IsDecided,
         IsRemoved = record.IsRemoved,
     };

@@ -200,7 +200,7 @@ internal sealed partial class Lineage
             return;
         }
 
-        var instance = new Instance(seen.Id, seen.Attempt, seen.CreatedAt) { IsDead = isDead, Exit = seen.Exit };
+        var instance = new Instance(seen.Id, seen.Attempt, seen.CreatedAt) { IsDead = isDead, IsEndSeen = isDead, Exit = seen.Exit };
         if (Current is not null && (seen.CreatedAt < Current.CreatedAt || seen.Attempt < Current.Attempt))
         {
             instance.IsDecided = isDead;
@@ -225,6 +225,8 @@ internal sealed partial class Lineage
 
     private void Compare(Instance instance, SeenContainer seen, DateTimeOffset askedAt, DateTimeOffset now)
     {
+        // That one has ended is never old news.
+        instance.IsEndSeen |= seen.State == BackendState.Exited;
         if (instance.IsRemoved || instance.ChangedAt >= askedAt)
         {
             return;

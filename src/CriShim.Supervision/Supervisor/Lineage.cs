@@ -264,6 +264,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
 
     public void SeenExited(Instance instance, DateTimeOffset now)
     {
+        instance.IsEndSeen = true;
         if (instance.IsDead || instance == _replacement)
         {
             return;

@@ -286,6 +286,13 @@ public sealed partial class PodSupervisor
     public ShownState ShownState(string id, string name, int attempt, DateTimeOffset now) =>
         _lineages.TryGetValue(name, out Lineage? lineage) ? lineage.Show(id, attempt, now) : Supervisor.ShownState.AsBackend;
 
+    /// <summary>That the backend says EXITED of it is news, to be told with <see cref="ContainerSeenExited"/>.</summary>
+    public bool IsExitNews(string id) => Find(id) is var (_, instance) && instance is { IsEndSeen: false, IsRemoved: false };
+
+    /// <summary>When the shim started this instance, which runs: a message that says CREATED of it is older. Null for any other.</summary>
+    public DateTimeOffset? StartOf(string id) =>
+        Find(id) is var (_, instance) && instance is { IsOurs: true, IsHidden: false, IsAlive: true } ? instance.StartedAt : null;
+
     /// <summary>All lineages, for <c>crishim explain</c>.</summary>
     public IReadOnlyList<LineageView> Views(DateTimeOffset now) => [.. _lineages.Values.Select(l => l.ToView(now))];
 
