@@ -4,6 +4,7 @@ using CriShim.Containerd.Requests;
 using CriShim.Containerd.Runtime;
 using CriShim.Discovery;
 using CriShim.Linux.Files;
+using CriShim.Node.Draining;
 using CriShim.Node.State;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.Proxy.Services;
@@ -79,8 +80,13 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
         _slotTimer = time.CreateTimer(static state => ((NodeSupervision)state!).GrantSlots(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _backend = new RuntimeAdapter(new RuntimeAdapterOptions { SocketPath = options.BackendSocketPath }, logger, time);
         _events = new ContainerdEvents(new ContainerdEventsOptions { SocketPath = options.BackendSocketPath }, logger, time);
+        Drain = new NodeDrain(new UnorderedTeardown(_backend, time, Stopping), Store, logger, time);
+        Drain.Start();
         Replacements = new Replacements(this, _backend, new ContainerFiles(options.Files));
     }
+
+    /// <summary>Ends all pods of the node, when an operator or the node's shutdown says so. It is on from the first call that comes.</summary>
+    public NodeDrain Drain { get; }
 
     internal SupervisionOptions Options { get; }
 
@@ -130,6 +136,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
             _facts.Changed -= OnFactsChanged;
         }
 
+        await Drain.DisposeAsync().ConfigureAwait(false);
         await _stopping.CancelAsync().ConfigureAwait(false);
         await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _slotTimer.DisposeAsync().ConfigureAwait(false);
@@ -163,6 +170,9 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
         _containers.TryGetValue(containerId, out TrackedContainer? container) ? container.Pod.CurrentInstance(containerId) : containerId;
 
     /// <inheritdoc/>
+    public void BeforeRunPodSandbox() => Drain.RefuseWhileDraining();
+
+    /// <inheritdoc/>
     public void OnPodSandboxRan(string sandboxId, PodSandboxConfig? config) =>
         _ = GetOrAdd(sandboxId, config?.Metadata, config?.Annotations);
 
@@ -170,6 +180,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     public async Task<CreateAnswer> BeforeCreateAsync(CreateContainerRequest request, CancellationToken cancellationToken)
     {
         await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
+        Drain.RefuseWhileDraining();
         if (NameOf(request) is not { } name)
         {
             return default;
@@ -238,6 +249,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     public async Task<bool> BeforeStartAsync(string containerId, CancellationToken cancellationToken)
     {
         await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
+        Drain.RefuseWhileDraining();
         if (!_containers.TryGetValue(containerId, out TrackedContainer? container))
         {
             return false;

@@ -76,6 +76,10 @@ public sealed class RuntimeAdapter : IDisposable
     public Task<CallResult<RemoveContainerResponse>> RemoveContainerAsync(string containerId, CancellationToken cancellationToken) =>
         CallAsync("RemoveContainer", containerId, options => _runtime.RemoveContainerAsync(new RemoveContainerRequest { ContainerId = containerId }, options), _options.ChangeDeadline, cancellationToken);
 
+    /// <summary>Stops a pod sandbox, killing what still runs in it. OK for one that has stopped already.</summary>
+    public Task<CallResult<StopPodSandboxResponse>> StopPodSandboxAsync(string sandboxId, CancellationToken cancellationToken) =>
+        CallAsync("StopPodSandbox", sandboxId, options => _runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = sandboxId }, options), _options.ChangeDeadline, cancellationToken);
+
     /// <inheritdoc/>
     public void Dispose() => _channel.Dispose();
 

@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using CriShim.Node.Draining;
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Supervisor;
 
@@ -12,4 +13,5 @@ namespace CriShim.Node.State;
 [JsonSerializable(typeof(PodRecord))]
 [JsonSerializable(typeof(LineageRecord))]
 [JsonSerializable(typeof(PodFacts))]
+[JsonSerializable(typeof(DrainRecord))]
 internal sealed partial class StateJson : JsonSerializerContext;

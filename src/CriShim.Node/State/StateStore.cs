@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using System.Text.RegularExpressions;
+using CriShim.Node.Draining;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Supervisor;
@@ -20,7 +21,7 @@ public sealed record StoredSandbox(string SandboxId, PodRecord? Pod, IReadOnlyLi
 /// <summary>
 /// What must survive a crash of crishim, as files on a tmpfs: a folder for each sandbox, in it <c>sandbox.pod.json</c>,
 /// <c>sandbox.facts.json</c> and, for each lineage, <c>NAME.json</c> (the record), <c>NAME.create</c> (the last CreateContainerRequest, as bytes) and
-/// <c>NAME.resources</c> (the last UpdateContainerResourcesRequest).
+/// <c>NAME.resources</c> (the last UpdateContainerResourcesRequest). Beside the folders: <c>node.drain.json</c>, while the node is drained.
 /// </summary>
 /// <remarks>
 /// The requests hold the secrets of pod specs: folders are 0700, files 0600, and the folder belongs on a tmpfs, never on disk.
@@ -38,6 +39,7 @@ public sealed partial class StateStore
     // No container can be called so: names have no dots.
     private const string PodFile = "sandbox.pod.json";
     private const string FactsFile = "sandbox.facts.json";
+    private const string DrainFile = "node.drain.json";
     private const UnixFileMode PrivateFolder = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
     private const UnixFileMode PrivateFile = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
@@ -124,6 +126,20 @@ public sealed partial class StateStore
         return File.Exists(path) ? Read(path, StateJson.Default.PodFacts, Fault) : null;
     }
 
+    /// <summary>Keeps that the node is drained.</summary>
+    public bool WriteDrain(DrainRecord record) =>
+        TryWrite(Path.Combine(_root, DrainFile), JsonSerializer.SerializeToUtf8Bytes(record, StateJson.Default.DrainRecord));
+
+    /// <summary>The drain that was begun and not cancelled, or null.</summary>
+    public DrainRecord? ReadDrain()
+    {
+        string path = Path.Combine(_root, DrainFile);
+        return File.Exists(path) ? Read(path, StateJson.Default.DrainRecord, Fault) : null;
+    }
+
+    /// <summary>The node is drained no longer.</summary>
+    public void ForgetDrain() => Delete(Path.Combine(_root, DrainFile));
+
     /// <summary>Keeps the request that a lineage's next attempt is made from; false when it is too large or can't be written.</summary>
     public bool WriteCreateRequest(string sandboxId, string name, CreateContainerRequest request) =>
         WriteRequest(PathOf(sandboxId, LineageFile(name) + ".create"), request);
@@ -199,6 +215,10 @@ public sealed partial class StateStore
         facts.Uid is null || facts.Namespace is null || facts.Name is null || facts.Annotations is null
             || facts.Containers?.All(container => container?.Name is not null) != true ? "a part of it is missing"
         : null;
+
+    // JSON that lacks a date has the year 1.
+    private static string? Fault(DrainRecord record) =>
+        record.BeganAt == default || record.Deadline == default ? "a part of it is missing" : null;
 
     private string? PathOf(string sandboxId, string file) => IsId(sandboxId) ? Path.Combine(_root, sandboxId, file) : null;
 

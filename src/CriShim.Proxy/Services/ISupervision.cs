@@ -24,6 +24,10 @@ public interface ISupervision
     /// <summary>The instance that calls on this id go to (itself, where nothing is known of it).</summary>
     string CurrentInstance(string containerId);
 
+    /// <summary>A caller runs a pod sandbox.</summary>
+    /// <exception cref="Grpc.Core.RpcException">The node is being drained: the caller gets this instead.</exception>
+    void BeforeRunPodSandbox();
+
     /// <summary>RunPodSandbox succeeded.</summary>
     void OnPodSandboxRan(string sandboxId, PodSandboxConfig? config);
 
@@ -124,6 +128,10 @@ internal sealed class NoSupervision : ISupervision
     public Task ReadyAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     public string CurrentInstance(string containerId) => containerId;
+
+    public void BeforeRunPodSandbox()
+    {
+    }
 
     public void OnPodSandboxRan(string sandboxId, PodSandboxConfig? config)
     {

@@ -35,6 +35,7 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision, T
     /// <inheritdoc/>
     public override async Task<RunPodSandboxResponse> RunPodSandbox(RunPodSandboxRequest request, ServerCallContext context)
     {
+        supervision.BeforeRunPodSandbox();
         RunPodSandboxResponse response = await Call(context).ForwardAsync(RunPodSandboxResponse.Parser).ConfigureAwait(false);
         supervision.OnPodSandboxRan(response.PodSandboxId, request.Config);
         PodSandboxMetadata? pod = request.Config?.Metadata;

@@ -1,4 +1,5 @@
 using CriShim.Linux.Files;
+using CriShim.Node.Draining;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.Proxy.Services;
 using CriShim.Supervision.Restarts;
@@ -44,6 +45,8 @@ internal sealed class NodeBed : IAsyncDisposable
     public SupervisionOptions Options { get; set; }
 
     public ISupervision Node => _node!;
+
+    public NodeDrain Drain => _node!.Drain;
 
     public string StateDirectory => _directory.File("state");
 
@@ -103,9 +106,12 @@ internal sealed class NodeBed : IAsyncDisposable
 
     public void Start()
     {
-        _node = new NodeSupervision(Options, facts: null, Log, _time);
-        _node.Start();
+        CreateNode();
+        _node!.Start();
     }
+
+    /// <summary>There, and not started yet.</summary>
+    public void CreateNode() => _node = new NodeSupervision(Options, facts: null, Log, _time);
 
     /// <summary>It ends where it stands, and another one goes on with its records.</summary>
     public async Task EndAsync() => await _node!.DisposeAsync();

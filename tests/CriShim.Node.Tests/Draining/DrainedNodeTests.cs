@@ -1,0 +1,57 @@
+using CriShim.Node.Draining;
+using CriShim.Node.Tests.Support;
+using CriShim.Protocol.Runtime.V1;
+using Grpc.Core;
+
+namespace CriShim.Node.Tests.Draining;
+
+/// <summary>What a drain means for the calls that supervision is asked about.</summary>
+public sealed class DrainedNodeTests
+{
+    private static readonly TimeSpan Grace = TimeSpan.FromSeconds(30);
+
+    [Fact]
+    public async Task Begin_AnyPod_RefusesWhatWouldBringPodsUpAndLetsTheRestPass()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        string created = await bed.CreateAsync(NodeBed.Create(name: "main"));
+
+        bed.Drain.Begin(Grace);
+
+        RpcException[] refused =
+        [
+            Assert.Throws<RpcException>(bed.Node.BeforeRunPodSandbox),
+            await Assert.ThrowsAsync<RpcException>(() => bed.Node.BeforeCreateAsync(NodeBed.Create(1), CancellationToken.None)),
+            await Assert.ThrowsAsync<RpcException>(() => bed.Node.BeforeStartAsync(created, CancellationToken.None)),
+            await Assert.ThrowsAsync<RpcException>(() => bed.Node.BeforeStartAsync("of another pod", CancellationToken.None)),
+        ];
+        Assert.All(refused, refusal => Assert.Equal(StatusCode.Unavailable, refusal.StatusCode));
+        Assert.All(refused, refusal => Assert.Contains("crishim drain --cancel", refusal.Status.Detail, StringComparison.Ordinal));
+        await bed.Node.BeforeStopAsync(created, TimeSpan.FromSeconds(1), CancellationToken.None);
+        await bed.Node.BeforeRemoveAsync(created, CancellationToken.None);
+    }
+
+    [Fact]
+    public async Task Cancel_AfterBegin_LetsThemIn()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        bed.Drain.Begin(Grace);
+
+        bed.Drain.Cancel();
+
+        bed.Node.BeforeRunPodSandbox();
+        await bed.RunAsync(NodeBed.Create(name: "main"));
+    }
+
+    [Fact]
+    public async Task Begin_CrishimEndsAndStartsAnew_RefusesFromTheFirstCallOn()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        bed.Drain.Begin(Grace);
+        await bed.EndAsync();
+
+        bed.CreateNode();
+
+        Assert.Equal(StatusCode.Unavailable, Assert.Throws<RpcException>(bed.Node.BeforeRunPodSandbox).StatusCode);
+    }
+}
