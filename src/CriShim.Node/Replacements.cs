@@ -132,6 +132,7 @@ internal sealed class Replacements(NodeSupervision node, RuntimeAdapter backend,
         if (removed.Failure is { } failure)
         {
             node.Log.RemovalFailed(command.ContainerId, command.Lineage, pod.Identity.SandboxId, failure);
+            pod.Tell(new RemovalFailed(command.ContainerId));
             return;
         }
 
@@ -153,7 +154,7 @@ internal sealed class Replacements(NodeSupervision node, RuntimeAdapter backend,
         }
         else if (result.Value?.Status is { State: ContainerState.ContainerExited } status)
         {
-            pod.Tell(new ContainerExited(command.ContainerId, ExitOf(status)));
+            pod.Tell(new ContainerExited(command.ContainerId, ExitOf(status)) { IsListed = true });
         }
     }
 

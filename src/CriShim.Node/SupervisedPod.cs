@@ -171,9 +171,13 @@ internal sealed class SupervisedPod : IDisposable
                 Tell(new ContainerSeenExited(containerId));
             }
 
-            return Show(containerId, name, attempt) ?? (said == ContainerState.ContainerCreated && _supervisor.StartOf(containerId) is { } at
-                ? new ShownContainer(ShownAs.Running, at)
-                : null);
+            return Show(containerId, name, attempt) ?? said switch
+            {
+                ContainerState.ContainerCreated when _supervisor.StartOf(containerId) is { } at => new ShownContainer(ShownAs.Running, at),
+                ContainerState.ContainerRunning when _supervisor.EndOf(containerId) is { } end =>
+                    new ShownContainer(ShownAs.Exited, end.FinishedAt, end.ExitCode, ReasonOf(end)),
+                _ => null,
+            };
         }
     }
 
@@ -204,6 +208,9 @@ internal sealed class SupervisedPod : IDisposable
         Chance = Random.Shared,
         Mode = node.Options.Mode,
     };
+
+    /// <summary>As containerd words it.</summary>
+    private static string ReasonOf(ContainerExit end) => end.OutOfMemory ? "OOMKilled" : end.ExitCode == 0 ? "Completed" : "Error";
 
     private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using CriShim.Node.Tests.Support;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.Proxy.Services;
@@ -76,6 +77,80 @@ public sealed class NodeSupervisionTests
         Assert.Null(bed.Node.Show("c1", Sandbox, Sidecar, 1));
         Assert.True(bed.Node.MapsIds);
         Assert.Equal("c1", bed.Node.CurrentInstance("c0"));
+    }
+
+    [Fact]
+    public async Task Exit_EachStepThatCallersSee_IsSaidWhenItIsTrue()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        var said = new ConcurrentQueue<(string Id, bool OldIsShown, string? Current)>();
+        // As a stream does: it takes note under the lock, and asks outside of it.
+        bed.Node.ViewChanged += id => ThreadPool.QueueUserWorkItem(_ =>
+            said.Enqueue((id, bed.Node.Show("c0", Sandbox, Sidecar, 0) is null, bed.Node.CurrentInstance("c0"))));
+
+        bed.Backend.Exit("c0", 1);
+        await bed.RunsAsync(1);
+
+        await Condition.BecomesTrueAsync("both were said", NodeBed.Patience, () => said.Count == 2);
+        Assert.Equal([("c0", true, "c1"), ("c1", true, "c1")], said.OrderBy(one => one.Id));
+        Assert.Equal(Sandbox, bed.Node.SandboxOf("c1"));
+        Assert.Null(bed.Node.SandboxOf("unknown"));
+    }
+
+    [Fact]
+    public async Task Exit_ThatAMessageTellsBeforeTheEvent_IsHiddenAndDecidedOnce()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        RelayHold create = bed.Backend.Hold("CreateContainer", HoldPoint.Received);
+        bed.Backend.Exit("c0", 1, isEventLost: true);
+
+        Assert.Equal(ShownContainer.Running, bed.Node.See("c0", Sandbox, Sidecar, 0, ContainerState.ContainerExited));
+        Assert.Equal(ShownContainer.Running, bed.Node.See("c0", Sandbox, Sidecar, 0, ContainerState.ContainerExited));
+        await create.ReachedAsync();
+        // The event comes after all.
+        bed.Backend.Exit("c0", 1);
+        create.Release();
+
+        await bed.RunsAsync(1);
+        Assert.Equal(["CreateContainer", "StartContainer"], bed.Backend.Changes.Select(call => call.Method));
+        Assert.Single(bed.Log.All, line => line.Contains("exit code 1", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Exit_ListsAreBehindIt_ShowsTheOldExitedBesideTheNewUntilTheyCatchUp()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        bed.Backend.Exit("c0", 3, isListedLate: true);
+        await bed.RunsAsync(1);
+
+        ShownContainer? shown = bed.Node.See("c0", Sandbox, Sidecar, 0, ContainerState.ContainerRunning);
+        DateTimeOffset ended = bed.Backend.Instances[0].FinishedAt;
+        Assert.True(bed.Node.RewritesViews);
+        Assert.Equal(new ShownContainer(ShownAs.Exited, ended, 3, "Error"), shown);
+        Assert.Null(bed.Node.See("c1", Sandbox, Sidecar, 1, ContainerState.ContainerRunning));
+        // A message that is older than its start.
+        Assert.Equal(ShownAs.Running, bed.Node.See("c1", Sandbox, Sidecar, 1, ContainerState.ContainerCreated)?.As);
+
+        bed.Backend.ListTheEnd("c0");
+
+        await Condition.BecomesTrueAsync("nothing is rewritten any more", NodeBed.Patience, () => !bed.Node.RewritesViews);
+        Assert.Null(bed.Node.See("c0", Sandbox, Sidecar, 0, ContainerState.ContainerExited));
+    }
+
+    [Fact]
+    public async Task Removal_OfAnOldInstanceFails_IsTriedAgain()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        bed.Backend.Exit("c0", 1);
+        await bed.RunsAsync(1);
+        bed.Backend.Fail("RemoveContainer", StatusCode.Unknown, "cannot delete a running task");
+        bed.Backend.Fail("RemoveContainer", StatusCode.Unavailable, "busy");
+
+        bed.Backend.Exit("c1", 1);
+        await bed.RunsAsync(2);
+
+        await Condition.BecomesTrueAsync("it is gone", NodeBed.Patience, () => bed.Backend.Instances.All(instance => instance.Id != "c0"));
+        Assert.Equal(3, bed.Backend.Requests<RemoveContainerRequest>().Count(request => request.ContainerId == "c0"));
     }
 
     [Fact]

@@ -34,6 +34,11 @@ internal sealed class Instance(string id, int attempt, DateTimeOffset createdAt)
 
     public DateTimeOffset? RemovalAskedAt { get; set; }
 
+    /// <summary>When its removal, which failed, is tried again.</summary>
+    public DateTimeOffset? RemovalDue { get; set; }
+
+    public int RemovalTries { get; set; }
+
     /// <summary>When it last changed by what was told: a list asked for before then is old news about it.</summary>
     public DateTimeOffset ChangedAt { get; set; } = DateTimeOffset.MinValue;
 

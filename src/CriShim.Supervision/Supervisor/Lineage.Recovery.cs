@@ -242,7 +242,7 @@ internal sealed partial class Lineage
             return;
         }
 
-        if (instance.RemovalAskedAt < askedAt)
+        if (instance.RemovalAskedAt < askedAt && instance.RemovalDue is null)
         {
             Remove(instance, instance.IsHidden ? RemovalReason.ReplacementNotWanted : RemovalReason.OlderDeadInstance, now);
         }

@@ -141,7 +141,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
     /// </summary>
     public bool ChangesViews => State is LineageState.Undecided or LineageState.AwaitingSlot || IsBusy || _maskedId is not null
         || (_abandonedAttempt is { } attempt && !_instances.Exists(i => i.Attempt == attempt))
-        || _instances.Exists(i => i is { IsHidden: true, IsRemoved: false });
+        || _instances.Exists(i => i is { IsHidden: true, IsRemoved: false }) || HasUnseenEnds;
 
     /// <summary>A caller's create was let through, or is about to be, and has not come back: two creates of one attempt only refuse each other.</summary>
     private bool IsCallerCreating => _callerCreatingUntil is not null;
@@ -161,6 +161,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         {
             DateTimeOffset? next = _due;
             next = _maskedId is not null && (next is null || _maskedUntil < next) ? _maskedUntil : next;
+            next = AftermathDue is { } aftermath && (next is null || aftermath < next) ? aftermath : next;
             return _callerCreatingUntil is { } until && (next is null || until < next) ? until : next;
         }
     }
@@ -421,6 +422,8 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         {
             CallerCreateFailed(now);
         }
+
+        DoAftermath(now);
 
         if (_due is null || now < _due)
         {
@@ -726,6 +729,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         }
 
         Conclude(RestartOutcome.Restored, null, now);
+        AskForEnds(now);
         RemoveOlderDead(now);
     }
 

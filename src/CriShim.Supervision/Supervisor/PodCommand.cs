@@ -29,7 +29,7 @@ public sealed record ApplyResources(string Lineage, string ContainerId) : PodCom
 /// <summary>Start it. Answer with <see cref="ReplacementStarted"/> or <see cref="ReplacementFailed"/>, always.</summary>
 public sealed record StartReplacement(string Lineage, int Attempt, string ContainerId) : PodCommand;
 
-/// <summary>Remove an instance with its logs, symlink and termination-log file (rule 23); answer with <see cref="ContainerRemoved"/>.</summary>
+/// <summary>Remove an instance with its logs, symlink and termination-log file (rule 23); answer with <see cref="ContainerRemoved"/> or <see cref="RemovalFailed"/>.</summary>
 public sealed record RemoveInstance(string Lineage, string ContainerId, RemovalReason Reason) : PodCommand;
 
 /// <summary>Why an instance is removed.</summary>

@@ -29,13 +29,20 @@ public sealed record CallerCreateFailed(string Name) : PodInput;
 public sealed record ContainerStarted(string Id, DateTimeOffset StartedAt) : PodInput;
 
 /// <summary>An instance ended, as the task exit event or ContainerStatus tells. Telling it twice changes nothing.</summary>
-public sealed record ContainerExited(string Id, ContainerExit Exit) : PodInput;
+public sealed record ContainerExited(string Id, ContainerExit Exit) : PodInput
+{
+    /// <summary>ContainerStatus says so: then lists do, too, which can be behind the exit event.</summary>
+    public bool IsListed { get; init; }
+}
 
 /// <summary>A list that is about to be answered says EXITED of an instance whose exit event has not come yet.</summary>
 public sealed record ContainerSeenExited(string Id) : PodInput;
 
 /// <summary>RemoveContainer succeeded, a caller's or ours.</summary>
 public sealed record ContainerRemoved(string Id) : PodInput;
+
+/// <summary>A <see cref="RemoveInstance"/> failed, and nobody else is removing it.</summary>
+public sealed record RemovalFailed(string Id) : PodInput;
 
 /// <summary>UpdateContainerResources succeeded for an instance, and its content is recorded for later replacements (rule 10).</summary>
 public sealed record ResourcesUpdated(string Id) : PodInput;

@@ -128,7 +128,8 @@ public sealed partial class PodSupervisor
                 }
 
                 break;
-            case ContainerExited(var id, var exit) when Find(id) is var (lineage, instance):
+            case ContainerExited(var id, var exit) told when Find(id) is var (lineage, instance):
+                instance.IsEndSeen |= told.IsListed;
                 lineage.Exited(instance, exit, now);
                 break;
             case ContainerSeenExited(var id) when Find(id) is var (lineage, instance):
@@ -136,6 +137,9 @@ public sealed partial class PodSupervisor
                 break;
             case ContainerRemoved(var id) when Find(id) is var (lineage, instance):
                 lineage.Removed(instance, now);
+                break;
+            case RemovalFailed(var id) when Find(id) is var (lineage, instance):
+                lineage.RemovalFailed(instance, now);
                 break;
             case ResourcesUpdated(var id) when Find(id) is var (lineage, _):
                 lineage.ResourcesUpdated();
@@ -288,6 +292,9 @@ public sealed partial class PodSupervisor
 
     /// <summary>That the backend says EXITED of it is news, to be told with <see cref="ContainerSeenExited"/>.</summary>
     public bool IsExitNews(string id) => Find(id) is var (_, instance) && instance is { IsEndSeen: false, IsRemoved: false };
+
+    /// <summary>How an instance ended that one of the shim's has replaced: a message that says RUNNING of it is behind. Null for any other.</summary>
+    public ContainerExit? EndOf(string id) => Find(id) is var (lineage, instance) ? lineage.EndOf(instance) : null;
 
     /// <summary>When the shim started this instance, which runs: a message that says CREATED of it is older. Null for any other.</summary>
     public DateTimeOffset? StartOf(string id) =>

@@ -147,14 +147,15 @@ internal sealed class FakeCri : IAsyncDisposable
         }
     }
 
-    /// <summary>The process ends; the event comes after it, unless it is lost.</summary>
-    public void Exit(string id, int code, bool isEventLost = false)
+    /// <summary>The process ends; the event comes after it, unless it is lost, and lists and statuses know it, unless they are late.</summary>
+    public void Exit(string id, int code, bool isEventLost = false, bool isListedLate = false)
     {
         DateTimeOffset at = _time.GetUtcNow();
         lock (_lock)
         {
             FakeInstance instance = Find(id);
             instance.State = ContainerState.ContainerExited;
+            instance.IsListedLate = isListedLate;
             instance.ExitCode = code;
             instance.FinishedAt = at;
         }
@@ -162,6 +163,15 @@ internal sealed class FakeCri : IAsyncDisposable
         if (!isEventLost)
         {
             Send("/tasks/exit", new TaskExit { ContainerId = id, Id = id, ExitStatus = (uint)code, ExitedAt = Timestamp.FromDateTimeOffset(at) });
+        }
+    }
+
+    /// <summary>Lists and statuses catch up.</summary>
+    public void ListTheEnd(string id)
+    {
+        lock (_lock)
+        {
+            Find(id).IsListedLate = false;
         }
     }
 
@@ -264,7 +274,7 @@ internal sealed class FakeCri : IAsyncDisposable
                     Id = instance.Id,
                     PodSandboxId = instance.Request.PodSandboxId,
                     Metadata = instance.Request.Config.Metadata,
-                    State = instance.State,
+                    State = instance.ListedState,
                     CreatedAt = Nanoseconds(instance.CreatedAt),
                 });
             }
@@ -284,10 +294,10 @@ internal sealed class FakeCri : IAsyncDisposable
                 {
                     Id = instance.Id,
                     Metadata = instance.Request.Config.Metadata,
-                    State = instance.State,
+                    State = instance.ListedState,
                     CreatedAt = Nanoseconds(instance.CreatedAt),
-                    ExitCode = instance.ExitCode,
-                    FinishedAt = instance.State == ContainerState.ContainerExited ? Nanoseconds(instance.FinishedAt) : 0,
+                    ExitCode = instance.IsListedLate ? 0 : instance.ExitCode,
+                    FinishedAt = instance.ListedState == ContainerState.ContainerExited ? Nanoseconds(instance.FinishedAt) : 0,
                 },
             };
         }
@@ -356,6 +366,11 @@ internal sealed class FakeInstance(string id, CreateContainerRequest request, Da
     public DateTimeOffset CreatedAt => createdAt;
 
     public ContainerState State { get; set; }
+
+    /// <summary>Its end is not in lists and statuses yet.</summary>
+    public bool IsListedLate { get; set; }
+
+    public ContainerState ListedState => IsListedLate ? ContainerState.ContainerRunning : State;
 
     public int ExitCode { get; set; }
 

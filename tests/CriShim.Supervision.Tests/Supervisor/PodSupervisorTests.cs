@@ -54,6 +54,7 @@ public sealed class PodSupervisorTests
         scene.Replace(1);
         foreach ((int attempt, int delay) in new[] { (1, 250), (2, 500), (3, 1000) })
         {
+            scene.Tell(new ContainerSeenExited($"p{attempt - 1}"));
             scene.Dies($"p{attempt}");
             scene.None<AskRestartSlot>();
             Assert.Equal(ShownState.AsBackend, scene.Shown(attempt));
@@ -421,6 +422,73 @@ public sealed class PodSupervisorTests
         scene.Dies("p0");
         _ = Assert.Single(scene.View.Tally.Deaths);
         scene.Replace(1);
+    }
+
+    [Fact]
+    public void ReplacementStarted_ListsBehindTheExit_TellTheEndUntilTheyDo()
+    {
+        var scene = new PodScene();
+        var exit = new ContainerExit(3, false, scene.Now);
+        scene.Tell(new ContainerExited("p0", exit));
+        Assert.Null(scene.Supervisor.EndOf("p0"));
+        scene.Replace(1);
+
+        Assert.Equal("p0", scene.Command<InspectInstance>().ContainerId);
+        Assert.Equal(exit, scene.Supervisor.EndOf("p0"));
+        Assert.True(scene.Supervisor.ChangesViews);
+        // It still says RUNNING: it is asked again, and not by and by.
+        scene.After(0.25);
+        scene.Tell(new TimerDue());
+        Assert.Equal("p0", scene.Command<InspectInstance>().ContainerId);
+        scene.Tell(new ContainerExited("p0", exit) { IsListed = true });
+
+        Assert.Null(scene.Supervisor.EndOf("p0"));
+        Assert.False(scene.Supervisor.ChangesViews);
+        scene.After(60);
+        scene.Tell(new TimerDue());
+        scene.None<InspectInstance>();
+    }
+
+    [Fact]
+    public void ReplacementStarted_EndSeenInAListMeanwhile_AsksNobody()
+    {
+        var scene = new PodScene();
+        scene.Dies("p0");
+        Assert.True(scene.Supervisor.IsExitNews("p0"));
+        scene.Tell(new ContainerSeenExited("p0"));
+        Assert.False(scene.Supervisor.IsExitNews("p0"));
+
+        scene.Replace(1);
+
+        scene.None<InspectInstance>();
+        Assert.False(scene.Supervisor.ChangesViews);
+    }
+
+    [Fact]
+    public void RemovalFailed_IsTriedAgainWithGrowingDelays()
+    {
+        var scene = new PodScene();
+        scene.Dies("p0");
+        scene.Replace(1);
+        scene.After(60);
+        scene.Dies("p1");
+        scene.Replace(2);
+        _ = scene.Command<RemoveInstance>();
+        foreach (double delay in new[] { 0.25, 0.5, 1 })
+        {
+            scene.Tell(new RemovalFailed("p0"));
+            scene.After(delay - 0.001);
+            scene.Tell(new TimerDue());
+            scene.None<RemoveInstance>();
+            scene.After(0.001);
+            scene.Tell(new TimerDue());
+            Assert.Equal("p0", scene.Command<RemoveInstance>().ContainerId);
+        }
+
+        scene.Tell(new ContainerRemoved("p0"));
+        scene.After(60);
+        scene.Tell(new TimerDue());
+        scene.None<RemoveInstance>();
     }
 
     [Fact]

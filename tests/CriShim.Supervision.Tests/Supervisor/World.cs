@@ -575,7 +575,7 @@ internal sealed class World
     {
         Note($"  containerd does {call.Command.GetType().Name}");
         _ = _calls.Remove(call);
-        bool refuse = _refuseNext && call.Command is CreateReplacement or StartReplacement && !call.IsOrphan;
+        bool refuse = _refuseNext && call.Command is CreateReplacement or StartReplacement or RemoveInstance && !call.IsOrphan;
         _refuseNext = false;
         PodInput? reply = null;
         switch (call.Command)
@@ -609,13 +609,17 @@ internal sealed class World
                 Restarts++;
                 reply = new ReplacementStarted(id, Now);
                 break;
+            case RemoveInstance(_, var id, _) when refuse:
+                reply = new RemovalFailed(id);
+                break;
             case RemoveInstance(_, var id, _):
                 _ = _boxes.RemoveAll(b => b.Id == id);
                 reply = new ContainerRemoved(id);
                 break;
             case InspectInstance(_, var id):
                 Box? inspected = _boxes.Find(b => b.Id == id);
-                reply = inspected is null ? new ContainerRemoved(id) : inspected.Exit is null ? null : new ContainerExited(id, inspected.Exit);
+                reply = inspected is null ? new ContainerRemoved(id) : inspected.Exit is null ? null
+                    : new ContainerExited(id, inspected.Exit) { IsListed = true };
                 break;
             case RelistSandbox:
                 reply = new SandboxRelisted(List());

@@ -92,7 +92,7 @@ public sealed class HoldingRelay : IAsyncDisposable
         {
             if (method is "Subscribe" or "GetContainerEvents")
             {
-                await StreamAsync(call, options, request);
+                await StreamAsync(call, method, options, request);
                 return;
             }
 
@@ -116,7 +116,7 @@ public sealed class HoldingRelay : IAsyncDisposable
         }
     }
 
-    private async Task StreamAsync(FakeCall call, CallOptions options, byte[] request)
+    private async Task StreamAsync(FakeCall call, string method, CallOptions options, byte[] request)
     {
         using var gone = new CancellationTokenSource();
         _ = call.Cancelled.ContinueWith(_ => gone.Cancel(), TaskScheduler.Default);
@@ -124,7 +124,7 @@ public sealed class HoldingRelay : IAsyncDisposable
             Method(call.Path, MethodType.ServerStreaming), null, options.WithCancellationToken(gone.Token), request);
         while (await stream.ResponseStream.MoveNext(gone.Token))
         {
-            if (Take("Subscribe", HoldPoint.Answered) is { } held && !await held.ArriveAsync())
+            if (Take(method, HoldPoint.Answered) is { } held && !await held.ArriveAsync())
             {
                 call.Context.Abort();
                 return;
