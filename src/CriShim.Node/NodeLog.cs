@@ -52,4 +52,31 @@ internal sealed partial class NodeLog(ILogger logger)
 
     [LoggerMessage(313, LogLevel.Information, "Events of the backend: {State}")]
     public partial void EventsState(string state);
+
+    [LoggerMessage(321, LogLevel.Information, "preStop hook of {Container} in sandbox {SandboxId}: begins")]
+    public partial void HookBegan(string container, string sandboxId);
+
+    [LoggerMessage(322, LogLevel.Information, "preStop hook of {Container} in sandbox {SandboxId}: over after {ElapsedMs} ms")]
+    public partial void HookEnded(string container, string sandboxId, long elapsedMs);
+
+    [LoggerMessage(323, LogLevel.Warning, "preStop hook of {Container} in sandbox {SandboxId} failed: exit code {ExitCode}, {Failure}")]
+    public partial void HookFailed(string container, string sandboxId, int? exitCode, CallFailure? failure);
+
+    [LoggerMessage(324, LogLevel.Information, "Stop of {Container} in sandbox {SandboxId} (container {ContainerId}): its turn, {Grace:0.###} s")]
+    public partial void StopSent(string container, string sandboxId, string containerId, double grace);
+
+    [LoggerMessage(325, LogLevel.Warning, "Stop of {Container} in sandbox {SandboxId} (container {ContainerId}) failed, and is tried again: {Failure}")]
+    public partial void StopFailed(string container, string sandboxId, string containerId, CallFailure failure);
+
+    [LoggerMessage(326, LogLevel.Information, "Stop of {Container} in sandbox {SandboxId} (container {ContainerId}) waits for its turn")]
+    public partial void StopHeld(string container, string sandboxId, string containerId);
+
+    [LoggerMessage(327, LogLevel.Information, "Stop of sandbox {SandboxId} waits until its containers have ended in order")]
+    public partial void SandboxStopHeld(string sandboxId);
+
+    [LoggerMessage(328, LogLevel.Information, "Sandbox {SandboxId} is stopped, whose caller did not wait")]
+    public partial void SandboxStopped(string sandboxId);
+
+    [LoggerMessage(329, LogLevel.Warning, "Sandbox {SandboxId}, whose caller did not wait, could not be stopped, and is tried again: {Failure}")]
+    public partial void SandboxStopFailed(string sandboxId, CallFailure failure);
 }

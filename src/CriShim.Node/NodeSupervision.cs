@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using CriShim.Containerd.Events;
 using CriShim.Containerd.Requests;
 using CriShim.Containerd.Runtime;
@@ -6,6 +7,7 @@ using CriShim.Discovery;
 using CriShim.Linux.Files;
 using CriShim.Node.Draining;
 using CriShim.Node.State;
+using CriShim.Node.Teardown;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.Proxy.Services;
 using CriShim.Supervision.Pods;
@@ -40,8 +42,12 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     private static readonly TimeSpan DrainTime = TimeSpan.FromSeconds(3);
 
     private const string ConfigSourceAnnotation = "kubernetes.io/config.source";
+    private const string GraceAnnotation = "io.kubernetes.pod.terminationGracePeriod";
     private static readonly TimeSpan FirstRelistDelay = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan LongestRelistDelay = TimeSpan.FromSeconds(2);
+
+    /// <summary>Between two looks at what is held, whether anything has changed or not.</summary>
+    private static readonly TimeSpan LongestHold = TimeSpan.FromMinutes(1);
 
     private readonly ConcurrentDictionary<string, SupervisedPod> _pods = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, TrackedContainer> _containers = new(StringComparer.Ordinal);
@@ -61,6 +67,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     private volatile bool _hasEnded;
     private int _podsWithViews;
     private int _podsWithAliases;
+    private int _hooks;
 
     /// <summary>Opens the state folder; nothing runs until <see cref="Start"/>.</summary>
     /// <param name="options">Validated.</param>
@@ -80,8 +87,10 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
         _slotTimer = time.CreateTimer(static state => ((NodeSupervision)state!).GrantSlots(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _backend = new RuntimeAdapter(new RuntimeAdapterOptions { SocketPath = options.BackendSocketPath }, logger, time);
         _events = new ContainerdEvents(new ContainerdEventsOptions { SocketPath = options.BackendSocketPath }, logger, time);
-        Drain = new NodeDrain(new UnorderedTeardown(_backend, time, Stopping), Store, logger, time);
+        Drain = new NodeDrain(
+            new OrderedTeardown(() => _known.Task.IsCompleted ? _pods.Values : null, sandboxId => _pods.GetValueOrDefault(sandboxId)), Store, logger, time);
         Drain.Start();
+        Endings = new Endings(this, _backend);
         Replacements = new Replacements(this, _backend, new ContainerFiles(options.Files));
     }
 
@@ -98,6 +107,8 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
 
     internal Replacements Replacements { get; }
 
+    internal Endings Endings { get; }
+
     internal CancellationToken Stopping => _stopping.Token;
 
     /// <summary>Calls that still were under way are cut off now: their failure says nothing, and the records stand as they are.</summary>
@@ -112,6 +123,9 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
 
     /// <inheritdoc/>
     public bool MapsIds => Volatile.Read(ref _podsWithAliases) > 0;
+
+    /// <inheritdoc/>
+    public bool WatchesHooks => Volatile.Read(ref _hooks) > 0;
 
     /// <summary>Reads the records and begins to watch the backend.</summary>
     public void Start()
@@ -191,27 +205,23 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
         bool equalsOurs = recorded is not null
             && ReplacementRequest.IsSameButForCounters(request, recorded, Store.ReadResources(request.PodSandboxId, name)?.Linux);
         int attempt = (int)request.Config.Metadata.Attempt;
-        long began = Time.GetTimestamp();
-        while (true)
+        CreateVerdict verdict = null!;
+        switch (await AskAsync(
+            mayWait => ((verdict = pod.AskCreate(name, attempt, equalsOurs, mayWait, out Task changed)).Verdict, changed),
+            DateTime.MaxValue, cancellationToken).ConfigureAwait(false))
         {
-            bool mayWait = Time.GetElapsedTime(began) < Options.CallerPatience;
-            CreateVerdict verdict = pod.AskCreate(name, attempt, equalsOurs, mayWait, out Task changed);
-            switch (verdict.Verdict)
-            {
-                case Verdict.Answer:
-                    return new CreateAnswer(verdict.ContainerId);
-                case Verdict.Wait:
-                    await WaitAsync(changed, began, cancellationToken).ConfigureAwait(false);
-                    break;
-                default:
-                    foreach (string ours in verdict.RemoveFirst)
-                    {
-                        await Replacements.RemoveAsync(pod, new RemoveInstance(name, ours, RemovalReason.ReplacementNotWanted)).ConfigureAwait(false);
-                    }
+            case Verdict.Answer:
+                return new CreateAnswer(verdict.ContainerId);
+            case Verdict.Refuse:
+                throw IsEnding(request.PodSandboxId);
+            default:
+                foreach (string ours in verdict.RemoveFirst)
+                {
+                    await Replacements.RemoveAsync(pod, new RemoveInstance(name, ours, RemovalReason.ReplacementNotWanted)).ConfigureAwait(false);
+                }
 
-                    RecordAhead(request, name, recorded);
-                    return default;
-            }
+                RecordAhead(request, name, recorded);
+                return default;
         }
     }
 
@@ -224,8 +234,13 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
         }
 
         int attempt = (int)request.Config.Metadata.Attempt;
-        Track(containerId, pod, name, attempt);
+        Track(containerId, pod, name, attempt, request.Config.Annotations);
         _ = _replacedRequests.TryRemove((request.PodSandboxId, name), out _);
+        if (GraceOf(request.Config.Annotations) is { } grace)
+        {
+            pod.Tell(new GraceTold(grace));
+        }
+
         pod.Tell(new ContainerCreated(containerId, name, attempt, Now));
     }
 
@@ -255,25 +270,16 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
             return false;
         }
 
-        long began = Time.GetTimestamp();
-        while (true)
-        {
-            Verdict verdict = container.Pod.AskStart(containerId, out Task changed);
-            if (verdict == Verdict.Wait && Time.GetElapsedTime(began) < Options.CallerPatience)
-            {
-                await WaitAsync(changed, began, cancellationToken).ConfigureAwait(false);
-                continue;
-            }
-
-            return verdict == Verdict.Answer;
-        }
+        Verdict verdict = await AskAsync(
+            _ => (container.Pod.AskStart(containerId, out Task changed), changed), DateTime.MaxValue, cancellationToken).ConfigureAwait(false);
+        return verdict == Verdict.Refuse ? throw IsEnding(container.Pod.Identity.SandboxId) : verdict == Verdict.Answer;
     }
 
     /// <inheritdoc/>
     public void OnStarted(string containerId) => Tell(containerId, new ContainerStarted(containerId, Now));
 
     /// <inheritdoc/>
-    public async Task<string> BeforeStopAsync(string containerId, TimeSpan timeout, CancellationToken cancellationToken)
+    public async Task<string> BeforeStopAsync(string containerId, TimeSpan timeout, DateTime deadline, CancellationToken cancellationToken)
     {
         await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
         if (!_known.Task.IsCompleted)
@@ -287,27 +293,46 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
             return containerId;
         }
 
-        long began = Time.GetTimestamp();
-        while (true)
-        {
-            bool mayWait = Time.GetElapsedTime(began) < Options.CallerPatience;
-            StopVerdict verdict = container.Pod.AskStop(containerId, timeout, mayWait, out Task changed);
-            if (verdict.Verdict != Verdict.Wait)
+        string instance = containerId;
+        bool wasHeld = false;
+        _ = await AskAsync(
+            mayWait =>
             {
-                return verdict.ContainerId;
-            }
+                StopVerdict stop = container.Pod.AskStop(containerId, timeout, mayWait, out Task changed);
+                if (stop.Verdict == Verdict.Held && !wasHeld)
+                {
+                    wasHeld = true;
+                    Log.StopHeld(container.Name, container.Pod.Identity.SandboxId, containerId);
+                }
 
-            await WaitAsync(changed, began, cancellationToken).ConfigureAwait(false);
+                instance = stop.ContainerId;
+                return (stop.Verdict, changed);
+            },
+            deadline, cancellationToken).ConfigureAwait(false);
+        return instance;
+    }
+
+    /// <inheritdoc/>
+    public void OnStopped(string containerId) => Tell(containerId, new StopAnswered(containerId, true));
+
+    /// <inheritdoc/>
+    public void OnExec(string containerId, IReadOnlyList<string> command, bool isRunning)
+    {
+        if (_containers.TryGetValue(containerId, out TrackedContainer? container) && container.Hook is { } hook
+            && hook.Command.Count > 0 && hook.Command.SequenceEqual(command, StringComparer.Ordinal))
+        {
+            Tell(container.Pod, new CallerHook(containerId, isRunning));
         }
     }
 
     /// <inheritdoc/>
-    public async Task BeforeRemoveAsync(string containerId, CancellationToken cancellationToken)
+    public async Task BeforeRemoveAsync(string containerId, DateTime deadline, CancellationToken cancellationToken)
     {
         await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
         if (_containers.TryGetValue(containerId, out TrackedContainer? container))
         {
-            container.Pod.AskRemove(containerId);
+            _ = await AskAsync(
+                _ => (container.Pod.AskRemove(containerId, out Task changed), changed), deadline, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -328,8 +353,10 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    public async Task BeforeStopSandboxAsync(string sandboxId, CancellationToken cancellationToken)
+    public async Task BeforeStopSandboxAsync(string sandboxId, DateTime deadline, CancellationToken cancellationToken)
     {
+        // By its whole time, not by what is left of it when it is asked again.
+        TimeSpan? patience = deadline == DateTime.MaxValue ? null : deadline - Now.UtcDateTime;
         await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
         if (!_known.Task.IsCompleted)
         {
@@ -341,16 +368,37 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
             return;
         }
 
-        long began = Time.GetTimestamp();
-        while (true)
+        bool wasHeld = false;
+        pod.OnSandboxStopCaller();
+        try
         {
-            bool mayWait = Time.GetElapsedTime(began) < Options.CallerPatience;
-            if (pod.AskSandboxStop(mayWait, out Task changed) != Verdict.Wait)
-            {
-                return;
-            }
+            _ = await AskAsync(
+                mayWait =>
+                {
+                    Verdict verdict = pod.AskSandboxStop(patience, mayWait, out Task changed);
+                    if (verdict == Verdict.Held && !wasHeld)
+                    {
+                        wasHeld = true;
+                        Log.SandboxStopHeld(sandboxId);
+                    }
 
-            await WaitAsync(changed, began, cancellationToken).ConfigureAwait(false);
+                    return (verdict, changed);
+                },
+                deadline, cancellationToken).ConfigureAwait(false);
+        }
+        catch
+        {
+            pod.OnSandboxStopCallerGone(isStopped: false);
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void OnStopSandboxEnded(string sandboxId, bool isStopped)
+    {
+        if (_pods.TryGetValue(sandboxId, out SupervisedPod? pod))
+        {
+            pod.OnSandboxStopCallerGone(isStopped);
         }
     }
 
@@ -392,8 +440,33 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
 
     // ---- For pods ----------------------------------------------------------------------------------------------------
 
-    internal void Track(string containerId, SupervisedPod pod, string name, int attempt) =>
-        _containers[containerId] = new TrackedContainer(pod, name, attempt);
+    /// <param name="containerId">The container.</param>
+    /// <param name="pod">Its pod.</param>
+    /// <param name="name">Its name.</param>
+    /// <param name="attempt">Its attempt.</param>
+    /// <param name="annotations">Its annotations, where they are at hand: they tell its hook.</param>
+    internal void Track(string containerId, SupervisedPod pod, string name, int attempt, MapField<string, string>? annotations = null)
+    {
+        if (_containers.TryGetValue(containerId, out TrackedContainer? known) && (known.IsRead || annotations is null))
+        {
+            return;
+        }
+
+        PreStopHook? hook = annotations is null ? null : PreStopHook.Read(annotations);
+        _containers[containerId] = new TrackedContainer(pod, name, attempt, annotations is not null, hook);
+        if (hook is { Command.Count: > 0 })
+        {
+            _ = Interlocked.Increment(ref _hooks);
+        }
+    }
+
+    private static TimeSpan? GraceOf(MapField<string, string> annotations) =>
+        annotations.TryGetValue(GraceAnnotation, out string? grace)
+        && long.TryParse(grace, NumberStyles.None, CultureInfo.InvariantCulture, out long seconds) && seconds <= int.MaxValue
+            ? TimeSpan.FromSeconds(seconds)
+            : null;
+
+    internal PreStopHook? HookOf(string containerId) => _containers.GetValueOrDefault(containerId)?.Hook;
 
     internal void AskSlot(string sandboxId, string lineage)
     {
@@ -421,6 +494,10 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
             if (ReferenceEquals(container.Pod, pod))
             {
                 _ = _containers.TryRemove(id, out _);
+                if (container.Hook is { Command.Count: > 0 })
+                {
+                    _ = Interlocked.Decrement(ref _hooks);
+                }
             }
         }
 
@@ -589,7 +666,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
             SupervisedPod pod = GetOrAdd(sandbox.Id, sandbox.Metadata, sandbox.Annotations);
             foreach (Container container in bySandbox[sandbox.Id])
             {
-                Track(container.Id, pod, container.Metadata?.Name ?? "", (int)(container.Metadata?.Attempt ?? 0));
+                Track(container.Id, pod, container.Metadata?.Name ?? "", (int)(container.Metadata?.Attempt ?? 0), container.Annotations);
             }
 
             SandboxSnapshot snapshot = SnapshotOf(pod, sandbox.State == PodSandboxState.SandboxReady, askedAt, bySandbox[sandbox.Id]);
@@ -642,6 +719,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     private SandboxSnapshot SnapshotOf(SupervisedPod pod, bool ready, DateTimeOffset askedAt, IEnumerable<Container> containers)
     {
         var seen = new List<SeenContainer>();
+        TimeSpan? grace = null;
         foreach (Container container in containers)
         {
             if (container.Metadata is not { } metadata)
@@ -649,7 +727,8 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
                 continue;
             }
 
-            Track(container.Id, pod, metadata.Name, (int)metadata.Attempt);
+            Track(container.Id, pod, metadata.Name, (int)metadata.Attempt, container.Annotations);
+            grace ??= GraceOf(container.Annotations);
             BackendState state = container.State switch
             {
                 ContainerState.ContainerCreated => BackendState.Created,
@@ -661,7 +740,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
                 container.Id, metadata.Name, (int)metadata.Attempt, state, DateTimeOffset.UnixEpoch.AddTicks(container.CreatedAt / 100)));
         }
 
-        return new SandboxSnapshot(ready, askedAt, seen);
+        return new SandboxSnapshot(ready, askedAt, seen, grace);
     }
 
     // ---- Pods --------------------------------------------------------------------------------------------------------
@@ -795,12 +874,43 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
         }
     }
 
-    private async Task WaitAsync(Task changed, long began, CancellationToken cancellationToken)
+    /// <summary>Asks a pod what to do with a caller's call, again and again while it is told to wait.</summary>
+    /// <param name="ask">Gets whether the call may wait for calls of ours; gives the verdict, and what completes when it may have changed.</param>
+    /// <param name="deadline">The call's own, in UTC.</param>
+    /// <param name="cancellationToken">The caller's.</param>
+    /// <returns>Neither <see cref="Verdict.Held"/> nor, for one that was refused to wait, <see cref="Verdict.Wait"/>.</returns>
+    private async Task<Verdict> AskAsync(Func<bool, (Verdict Verdict, Task Changed)> ask, DateTime deadline, CancellationToken cancellationToken)
     {
-        TimeSpan left = Options.CallerPatience - Time.GetElapsedTime(began);
-        await Task.WhenAny(changed, Task.Delay(left > TimeSpan.Zero ? left : TimeSpan.Zero, Time, cancellationToken)).ConfigureAwait(false);
-        cancellationToken.ThrowIfCancellationRequested();
+        long began = Time.GetTimestamp();
+        while (true)
+        {
+            TimeSpan patience = Options.CallerPatience - Time.GetElapsedTime(began);
+            (Verdict verdict, Task changed) = ask(patience > TimeSpan.Zero);
+            TimeSpan limit;
+            switch (verdict)
+            {
+                case Verdict.Wait when patience > TimeSpan.Zero:
+                    limit = patience;
+                    break;
+                case Verdict.Held:
+                    limit = deadline == DateTime.MaxValue ? LongestHold : deadline - Now.UtcDateTime;
+                    if (limit <= TimeSpan.Zero)
+                    {
+                        throw new RpcException(new Status(StatusCode.DeadlineExceeded, "the pod's containers have not ended yet; their end goes on"));
+                    }
+
+                    break;
+                default:
+                    return verdict;
+            }
+
+            await Task.WhenAny(changed, Task.Delay(limit < LongestHold ? limit : LongestHold, Time, cancellationToken)).ConfigureAwait(false);
+            cancellationToken.ThrowIfCancellationRequested();
+        }
     }
+
+    private static RpcException IsEnding(string sandboxId) => new(new Status(
+        StatusCode.FailedPrecondition, $"pod sandbox \"{sandboxId}\" is being stopped: nothing is created or started in it any more"));
 
     private void GrantSlots()
     {
@@ -830,7 +940,12 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
         }
     }
 
-    private sealed record TrackedContainer(SupervisedPod Pod, string Name, int Attempt);
+    /// <param name="Pod">Its pod.</param>
+    /// <param name="Name">Its name.</param>
+    /// <param name="Attempt">Its attempt.</param>
+    /// <param name="IsRead">Its annotations were read.</param>
+    /// <param name="Hook">Its preStop hook, where it has one that can be run.</param>
+    private sealed record TrackedContainer(SupervisedPod Pod, string Name, int Attempt, bool IsRead, PreStopHook? Hook);
 
     private sealed record RequestsBefore(CreateContainerRequest? Create, UpdateContainerResourcesRequest? Resources);
 }

@@ -27,6 +27,7 @@ internal sealed class SupervisedPod : IDisposable
     private bool _rewritesViews;
     private bool _mapsIds;
     private bool _forgotten;
+    private int _sandboxStopCallers;
 
     /// <summary>A pod that crishim sees from its beginning, or that nothing is recorded of.</summary>
     public SupervisedPod(NodeSupervision node, PodIdentity identity, SidecarAnnotation annotation)
@@ -69,7 +70,7 @@ internal sealed class SupervisedPod : IDisposable
 
             if (isSandboxStopped)
             {
-                all.AddRange(supervisor.ArbitrateSandboxStop(mayWait: false, _node.Now).Commands);
+                all.AddRange(supervisor.SandboxStopForwarded(_node.Now));
             }
 
             CarryOut(all);
@@ -103,7 +104,7 @@ internal sealed class SupervisedPod : IDisposable
     {
         lock (_lock)
         {
-            StartVerdict verdict = _supervisor.ArbitrateStart(containerId);
+            StartVerdict verdict = _supervisor.ArbitrateStart(containerId, _node.Now);
             CarryOut(verdict.Commands);
             changed = _changed.Task;
             return verdict.Verdict;
@@ -121,22 +122,75 @@ internal sealed class SupervisedPod : IDisposable
         }
     }
 
-    public void AskRemove(string containerId)
+    public Verdict AskRemove(string containerId, out Task changed)
     {
         lock (_lock)
         {
-            CarryOut(_supervisor.ArbitrateRemove(containerId, _node.Now));
-        }
-    }
-
-    public Verdict AskSandboxStop(bool mayWait, out Task changed)
-    {
-        lock (_lock)
-        {
-            SandboxStopVerdict verdict = _supervisor.ArbitrateSandboxStop(mayWait, _node.Now);
+            RemoveVerdict verdict = _supervisor.ArbitrateRemove(containerId, _node.Now);
             CarryOut(verdict.Commands);
             changed = _changed.Task;
             return verdict.Verdict;
+        }
+    }
+
+    public Verdict AskSandboxStop(TimeSpan? patience, bool mayWait, out Task changed)
+    {
+        lock (_lock)
+        {
+            SandboxStopVerdict verdict = _supervisor.ArbitrateSandboxStop(patience, mayWait, _node.Now);
+            CarryOut(verdict.Commands);
+            changed = _changed.Task;
+            return verdict.Verdict;
+        }
+    }
+
+    /// <summary>A caller waits for the sandbox's end, and forwards its call itself then.</summary>
+    public void OnSandboxStopCaller()
+    {
+        lock (_lock)
+        {
+            _sandboxStopCallers++;
+        }
+    }
+
+    /// <summary>That call has ended. If nobody has stopped the sandbox, and nobody waits to, a list tells whether that is left to us.</summary>
+    public void OnSandboxStopCallerGone(bool isStopped)
+    {
+        lock (_lock)
+        {
+            _sandboxStopCallers--;
+            if (isStopped)
+            {
+                Tell(new SandboxStopped());
+            }
+            else if (_sandboxStopCallers == 0 && _supervisor is { IsSandboxStopping: true, IsEnding: true })
+            {
+                Queue("", () => _node.RelistAsync(this));
+            }
+        }
+    }
+
+    /// <summary>By the last list, or by its stop.</summary>
+    public bool IsReady
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _supervisor.IsSandboxReady && !_forgotten;
+            }
+        }
+    }
+
+    /// <summary>Names of the containers that run.</summary>
+    public IReadOnlyList<string> Running
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _supervisor.Running;
+            }
         }
     }
 
@@ -204,6 +258,7 @@ internal sealed class SupervisedPod : IDisposable
     {
         SandboxId = identity.SandboxId,
         Restart = node.Options.Restart,
+        Teardown = node.Options.Teardown,
         IsSpecSourceConfigured = node.Options.IsSpecSourceConfigured,
         Chance = Random.Shared,
         Mode = node.Options.Mode,
@@ -247,6 +302,17 @@ internal sealed class SupervisedPod : IDisposable
                     break;
                 case InspectInstance inspect:
                     Queue(inspect.Lineage, () => _node.Replacements.InspectAsync(this, inspect));
+                    break;
+                case RunPreStop hook:
+                    Run(() => _node.Endings.RunHookAsync(this, hook));
+                    break;
+                case StopInstance stop:
+                    Run(() => _node.Endings.StopAsync(this, stop));
+                    break;
+                case StopSandbox when _sandboxStopCallers == 0:
+                    Run(() => _node.Endings.StopSandboxAsync(this));
+                    break;
+                case StopSandbox:
                     break;
                 case AskRestartSlot ask:
                     _node.AskSlot(Identity.SandboxId, ask.Lineage);
@@ -296,6 +362,9 @@ internal sealed class SupervisedPod : IDisposable
         Task before = _work.GetValueOrDefault(lineage, Task.CompletedTask);
         _work[lineage] = RunAsync(before, work);
     }
+
+    /// <summary>Under the lock: work that waits for nothing, and that crishim does not wait for when it stops.</summary>
+    private void Run(Func<Task> work) => _ = RunAsync(Task.CompletedTask, work);
 
     private async Task RunAsync(Task before, Func<Task> work)
     {

@@ -1,6 +1,7 @@
 using CriShim.Linux.Files;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Supervisor;
+using CriShim.Supervision.Teardown;
 
 namespace CriShim.Node;
 
@@ -18,6 +19,9 @@ public sealed record SupervisionOptions
 
     /// <summary>Back-off, limits and bounds.</summary>
     public RestartOptions Restart { get; init; } = new();
+
+    /// <summary>How pods are ended.</summary>
+    public TeardownOptions Teardown { get; init; } = new();
 
     /// <summary>Some source may tell pod specs; without one, only annotations tell sidecars.</summary>
     public bool IsSpecSourceConfigured { get; init; }

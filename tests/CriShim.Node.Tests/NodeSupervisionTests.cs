@@ -335,7 +335,7 @@ public sealed class NodeSupervisionTests
         bed.Backend.Exit("c0", 1);
         await create.ReachedAsync();
 
-        Task<string> stop = bed.Node.BeforeStopAsync("c0", TimeSpan.FromSeconds(2), CancellationToken.None);
+        Task<string> stop = bed.Node.BeforeStopAsync("c0", TimeSpan.FromSeconds(2), DateTime.MaxValue, CancellationToken.None);
         Assert.False(stop.IsCompleted);
         create.Release();
 
@@ -352,7 +352,7 @@ public sealed class NodeSupervisionTests
         bed.Backend.Exit("c0", 1);
         await create.ReachedAsync();
 
-        Task stop = bed.Node.BeforeStopSandboxAsync(Sandbox, CancellationToken.None);
+        Task stop = bed.Node.BeforeStopSandboxAsync(Sandbox, DateTime.MaxValue, CancellationToken.None);
         Assert.False(stop.IsCompleted);
         create.Release();
         await stop;
@@ -367,7 +367,7 @@ public sealed class NodeSupervisionTests
     {
         await using NodeBed bed = await NodeBed.StartAsync();
         Assert.NotEmpty(Directory.GetFileSystemEntries(bed.StateDirectory));
-        await bed.Node.BeforeStopSandboxAsync(Sandbox, CancellationToken.None);
+        await bed.Node.BeforeStopSandboxAsync(Sandbox, DateTime.MaxValue, CancellationToken.None);
         bed.Backend.RemoveSandbox(Sandbox);
 
         bed.Node.OnPodSandboxRemoved(Sandbox);
@@ -435,7 +435,7 @@ public sealed class NodeSupervisionTests
     {
         await using NodeBed bed = await NodeBed.StartAsync(options: options => options with { StartPatience = TimeSpan.FromMilliseconds(1) });
         // It is recorded that the sidecar is being stopped.
-        await bed.Node.BeforeStopAsync("c0", TimeSpan.FromSeconds(30), CancellationToken.None);
+        await bed.Node.BeforeStopAsync("c0", TimeSpan.FromSeconds(30), DateTime.MaxValue, CancellationToken.None);
         await bed.EndAsync();
         RelayHold list = bed.Backend.Hold("ListContainers", HoldPoint.Received);
         bed.Start();
@@ -460,7 +460,7 @@ public sealed class NodeSupervisionTests
         bed.Start();
         await list.ReachedAsync();
 
-        Assert.Equal("c0", await bed.Node.BeforeStopAsync("c0", TimeSpan.Zero, CancellationToken.None));
+        Assert.Equal("c0", await bed.Node.BeforeStopAsync("c0", TimeSpan.Zero, DateTime.MaxValue, CancellationToken.None));
         bed.Backend.Exit("c0", 137);
         list.Release();
 
@@ -478,7 +478,7 @@ public sealed class NodeSupervisionTests
         bed.Start();
         await list.ReachedAsync();
 
-        await bed.Node.BeforeStopSandboxAsync(Sandbox, CancellationToken.None);
+        await bed.Node.BeforeStopSandboxAsync(Sandbox, DateTime.MaxValue, CancellationToken.None);
         list.Release();
 
         await bed.LoggedAsync("SandboxStopping");

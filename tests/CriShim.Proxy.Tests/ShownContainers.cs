@@ -21,6 +21,8 @@ internal sealed class ShownContainers : ISupervision
 
     public bool MapsIds => !_current.IsEmpty;
 
+    public bool WatchesHooks => false;
+
     /// <summary>What a death that a message tells of leads to, where supervision has not heard of it: asked once for each.</summary>
     public Action<string>? OnSeenExited { get; set; }
 
@@ -107,11 +109,28 @@ internal sealed class ShownContainers : ISupervision
 
     public Task<bool> BeforeStartAsync(string containerId, CancellationToken cancellationToken) => Task.FromResult(false);
 
-    public Task<string> BeforeStopAsync(string containerId, TimeSpan timeout, CancellationToken cancellationToken) => Task.FromResult(containerId);
+    public Task<string> BeforeStopAsync(string containerId, TimeSpan timeout, DateTime deadline, CancellationToken cancellationToken) =>
+        Task.FromResult(containerId);
 
-    public Task BeforeRemoveAsync(string containerId, CancellationToken cancellationToken) => Task.CompletedTask;
+    public Task BeforeRemoveAsync(string containerId, DateTime deadline, CancellationToken cancellationToken) => Task.CompletedTask;
 
-    public Task BeforeStopSandboxAsync(string sandboxId, CancellationToken cancellationToken) => Task.CompletedTask;
+    public Task BeforeStopSandboxAsync(string sandboxId, DateTime deadline, CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public void OnStopSandboxEnded(string sandboxId, bool isStopped)
+    {
+    }
+
+    public void OnStopped(string containerId)
+    {
+    }
+
+    public void OnExec(string containerId, IReadOnlyList<string> command, bool isRunning)
+    {
+    }
+
+    public void BeforeRunPodSandbox()
+    {
+    }
 
     public void OnPodSandboxRan(string sandboxId, PodSandboxConfig? config)
     {

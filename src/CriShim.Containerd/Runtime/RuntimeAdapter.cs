@@ -72,6 +72,22 @@ public sealed class RuntimeAdapter : IDisposable
         return CallAsync("StopContainer", containerId, options => _runtime.StopContainerAsync(request, options), deadline, cancellationToken);
     }
 
+    /// <summary>Runs a command in a container, and waits for its end.</summary>
+    /// <param name="containerId">The container.</param>
+    /// <param name="command">The command and its arguments.</param>
+    /// <param name="timeout">Rounded up to whole seconds; then the backend kills it.</param>
+    /// <param name="cancellationToken">Gives up waiting.</param>
+    public Task<CallResult<ExecSyncResponse>> ExecSyncAsync(
+        string containerId, IReadOnlyList<string> command, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        // Zero would be for ever.
+        long seconds = Math.Max(1, (long)Math.Ceiling(timeout.TotalSeconds));
+        var request = new ExecSyncRequest { ContainerId = containerId, Timeout = seconds };
+        request.Cmd.AddRange(command);
+        TimeSpan deadline = TimeSpan.FromSeconds(seconds) + _options.StopMargin;
+        return CallAsync("ExecSync", containerId, options => _runtime.ExecSyncAsync(request, options), deadline, cancellationToken);
+    }
+
     /// <summary>Removes a container, killing it if it runs. OK for one that is gone already.</summary>
     public Task<CallResult<RemoveContainerResponse>> RemoveContainerAsync(string containerId, CancellationToken cancellationToken) =>
         CallAsync("RemoveContainer", containerId, options => _runtime.RemoveContainerAsync(new RemoveContainerRequest { ContainerId = containerId }, options), _options.ChangeDeadline, cancellationToken);

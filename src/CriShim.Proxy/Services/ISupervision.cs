@@ -18,6 +18,9 @@ public interface ISupervision
     /// <summary>Some container id stands for another one. Read for every call on a container, on the loop's thread.</summary>
     bool MapsIds { get; }
 
+    /// <summary>Some container has a preStop hook that callers run by ExecSync. Read for every ExecSync, on the loop's thread.</summary>
+    bool WatchesHooks { get; }
+
     /// <summary>Waits, for a moment at most, until it is known what is to be shown.</summary>
     Task ReadyAsync(CancellationToken cancellationToken);
 
@@ -47,12 +50,22 @@ public interface ISupervision
     /// <summary>The forwarded start succeeded.</summary>
     void OnStarted(string containerId);
 
-    /// <summary>A caller stops a container.</summary>
+    /// <summary>A caller stops a container. Where its turn in the pod's end has not come, this waits until it has ended.</summary>
+    /// <param name="containerId">The container.</param>
+    /// <param name="timeout">The call's time-out.</param>
+    /// <param name="deadline">The call's deadline, in UTC.</param>
+    /// <param name="cancellationToken">The caller is gone.</param>
     /// <returns>The instance that the stop is to go to.</returns>
-    Task<string> BeforeStopAsync(string containerId, TimeSpan timeout, CancellationToken cancellationToken);
+    Task<string> BeforeStopAsync(string containerId, TimeSpan timeout, DateTime deadline, CancellationToken cancellationToken);
 
-    /// <summary>A caller removes a container: nothing of ours may be under way for it.</summary>
-    Task BeforeRemoveAsync(string containerId, CancellationToken cancellationToken);
+    /// <summary>The forwarded stop succeeded.</summary>
+    void OnStopped(string containerId);
+
+    /// <summary>A caller's ExecSync begins, or has ended.</summary>
+    void OnExec(string containerId, IReadOnlyList<string> command, bool isRunning);
+
+    /// <summary>A caller removes a container: nothing of ours may be under way for it, and one that ends in its turn is not killed.</summary>
+    Task BeforeRemoveAsync(string containerId, DateTime deadline, CancellationToken cancellationToken);
 
     /// <summary>The forwarded removal succeeded.</summary>
     void OnRemoved(string containerId);
@@ -60,8 +73,14 @@ public interface ISupervision
     /// <summary>A caller's new resources took effect on this instance.</summary>
     void OnResourcesUpdated(UpdateContainerResourcesRequest request);
 
-    /// <summary>A caller stops a sandbox: nothing is created in it once this has returned.</summary>
-    Task BeforeStopSandboxAsync(string sandboxId, CancellationToken cancellationToken);
+    /// <summary>
+    /// A caller stops, or removes, a sandbox: its containers are ended in order, and nothing is created in it once this has returned.
+    /// Where it does return, <see cref="OnStopSandboxEnded"/> follows.
+    /// </summary>
+    Task BeforeStopSandboxAsync(string sandboxId, DateTime deadline, CancellationToken cancellationToken);
+
+    /// <summary>The forwarded stop has ended.</summary>
+    void OnStopSandboxEnded(string sandboxId, bool isStopped);
 
     /// <summary>The sandbox was removed.</summary>
     void OnPodSandboxRemoved(string sandboxId);
@@ -125,6 +144,8 @@ internal sealed class NoSupervision : ISupervision
 
     public bool MapsIds => false;
 
+    public bool WatchesHooks => false;
+
     public Task ReadyAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     public string CurrentInstance(string containerId) => containerId;
@@ -154,10 +175,18 @@ internal sealed class NoSupervision : ISupervision
     {
     }
 
-    public Task<string> BeforeStopAsync(string containerId, TimeSpan timeout, CancellationToken cancellationToken) =>
+    public Task<string> BeforeStopAsync(string containerId, TimeSpan timeout, DateTime deadline, CancellationToken cancellationToken) =>
         Task.FromResult(containerId);
 
-    public Task BeforeRemoveAsync(string containerId, CancellationToken cancellationToken) => Task.CompletedTask;
+    public void OnStopped(string containerId)
+    {
+    }
+
+    public void OnExec(string containerId, IReadOnlyList<string> command, bool isRunning)
+    {
+    }
+
+    public Task BeforeRemoveAsync(string containerId, DateTime deadline, CancellationToken cancellationToken) => Task.CompletedTask;
 
     public void OnRemoved(string containerId)
     {
@@ -167,7 +196,11 @@ internal sealed class NoSupervision : ISupervision
     {
     }
 
-    public Task BeforeStopSandboxAsync(string sandboxId, CancellationToken cancellationToken) => Task.CompletedTask;
+    public Task BeforeStopSandboxAsync(string sandboxId, DateTime deadline, CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public void OnStopSandboxEnded(string sandboxId, bool isStopped)
+    {
+    }
 
     public void OnPodSandboxRemoved(string sandboxId)
     {

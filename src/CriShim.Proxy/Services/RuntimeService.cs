@@ -46,8 +46,7 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision, T
     /// <inheritdoc/>
     public override async Task<StopPodSandboxResponse> StopPodSandbox(StopPodSandboxRequest request, ServerCallContext context)
     {
-        await supervision.BeforeStopSandboxAsync(request.PodSandboxId, context.CancellationToken).ConfigureAwait(false);
-        StopPodSandboxResponse response = await Call(context).ForwardAsync(StopPodSandboxResponse.Parser).ConfigureAwait(false);
+        StopPodSandboxResponse response = await StopSandboxAsync(request.PodSandboxId, StopPodSandboxResponse.Parser, context).ConfigureAwait(false);
         _log.PodSandboxStopped(request.PodSandboxId);
         return response;
     }
@@ -55,8 +54,7 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision, T
     /// <inheritdoc/>
     public override async Task<RemovePodSandboxResponse> RemovePodSandbox(RemovePodSandboxRequest request, ServerCallContext context)
     {
-        await supervision.BeforeStopSandboxAsync(request.PodSandboxId, context.CancellationToken).ConfigureAwait(false);
-        RemovePodSandboxResponse response = await Call(context).ForwardAsync(RemovePodSandboxResponse.Parser).ConfigureAwait(false);
+        RemovePodSandboxResponse response = await StopSandboxAsync(request.PodSandboxId, RemovePodSandboxResponse.Parser, context).ConfigureAwait(false);
         supervision.OnPodSandboxRemoved(request.PodSandboxId);
         _log.PodSandboxRemoved(request.PodSandboxId);
         return response;
@@ -131,11 +129,12 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision, T
     {
         _log.ContainerStopRequested(request.ContainerId, request.Timeout);
         string instance = await supervision
-            .BeforeStopAsync(request.ContainerId, TimeSpan.FromSeconds(Math.Clamp(request.Timeout, 0, int.MaxValue)), context.CancellationToken)
+            .BeforeStopAsync(request.ContainerId, TimeSpan.FromSeconds(Math.Clamp(request.Timeout, 0, int.MaxValue)), context.Deadline, context.CancellationToken)
             .ConfigureAwait(false);
         StopContainerResponse response = await Call(context)
             .ForwardAsync(StopContainerResponse.Parser, Redirect(request, request.ContainerId, instance, static (copy, id) => copy.ContainerId = id))
             .ConfigureAwait(false);
+        supervision.OnStopped(instance);
         _log.ContainerStopped(instance);
         return response;
     }
@@ -143,7 +142,7 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision, T
     /// <inheritdoc/>
     public override async Task<RemoveContainerResponse> RemoveContainer(RemoveContainerRequest request, ServerCallContext context)
     {
-        await supervision.BeforeRemoveAsync(request.ContainerId, context.CancellationToken).ConfigureAwait(false);
+        await supervision.BeforeRemoveAsync(request.ContainerId, context.Deadline, context.CancellationToken).ConfigureAwait(false);
         RemoveContainerResponse response = await Call(context).ForwardAsync(RemoveContainerResponse.Parser).ConfigureAwait(false);
         supervision.OnRemoved(request.ContainerId);
         _log.ContainerRemoved(request.ContainerId);
@@ -214,8 +213,20 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision, T
     }
 
     /// <inheritdoc/>
-    public override Task<ExecSyncResponse> ExecSync(ExecSyncRequest request, ServerCallContext context) => Call(context)
-        .ForwardAsync(ExecSyncResponse.Parser, Redirect(request, request.ContainerId, static (copy, id) => copy.ContainerId = id));
+    public override async Task<ExecSyncResponse> ExecSync(ExecSyncRequest request, ServerCallContext context)
+    {
+        supervision.OnExec(request.ContainerId, request.Cmd, isRunning: true);
+        try
+        {
+            return await Call(context)
+                .ForwardAsync(ExecSyncResponse.Parser, Redirect(request, request.ContainerId, static (copy, id) => copy.ContainerId = id))
+                .ConfigureAwait(false);
+        }
+        finally
+        {
+            supervision.OnExec(request.ContainerId, request.Cmd, isRunning: false);
+        }
+    }
 
     /// <inheritdoc/>
     public override Task<ExecResponse> Exec(ExecRequest request, ServerCallContext context) => Call(context)
@@ -257,6 +268,23 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision, T
 
     private void Watch(ContainerEventResponse change) => _log.ContainerEventPassed(change.ContainerEventType, change.ContainerId);
 
+    private async Task<T> StopSandboxAsync<T>(string sandboxId, MessageParser<T> parser, ServerCallContext context)
+        where T : class, IMessage<T>
+    {
+        await supervision.BeforeStopSandboxAsync(sandboxId, context.Deadline, context.CancellationToken).ConfigureAwait(false);
+        bool isStopped = false;
+        try
+        {
+            T response = await Call(context).ForwardAsync(parser).ConfigureAwait(false);
+            isStopped = true;
+            return response;
+        }
+        finally
+        {
+            supervision.OnStopSandboxEnded(sandboxId, isStopped);
+        }
+    }
+
     private static TypedCall Call(ServerCallContext context) => (TypedCall)context;
 
     /// <summary>The request for another instance, or null where it goes on as it came.</summary>
@@ -297,6 +325,7 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision, T
             case nameof(ContainerStats):
                 return () => supervision.MapsIds || logger.IsEnabled(LogLevel.Debug);
             case nameof(ExecSync):
+                return () => supervision.MapsIds || supervision.WatchesHooks;
             case nameof(Exec):
             case nameof(Attach):
             case nameof(ReopenContainerLog):

@@ -319,6 +319,10 @@ internal sealed class TypedCall : ServerCallContext
             _loop.Log.MessageUnreadable(_method.Path, unreadable.GetType().Name);
             Complete(null);
         }
+        catch (OperationCanceledException) when (_callerGone.IsCancellationRequested)
+        {
+            Complete(null);
+        }
         catch (Exception exception)
         {
             _loop.Log.HandlerFailed(exception, _method.Path);

@@ -62,8 +62,14 @@ public sealed record CallerHook(string Id, bool IsRunning) : PodInput;
 /// <summary>A <see cref="RunPreStop"/> is over, however it ended.</summary>
 public sealed record PreStopEnded(string Id) : PodInput;
 
-/// <summary>A <see cref="StopInstance"/> was answered. What ended is told by <see cref="ContainerExited"/> or <see cref="ContainerSeenExited"/>.</summary>
+/// <summary>
+/// A <see cref="StopInstance"/>, or a caller's StopContainer, was answered. The backend says OK when the container has ended, whether
+/// its exit was told or not.
+/// </summary>
 public sealed record StopAnswered(string Id, bool IsDone) : PodInput;
+
+/// <summary>StopPodSandbox succeeded, a caller's or ours.</summary>
+public sealed record SandboxStopped : PodInput;
 
 /// <summary>RemovePodSandbox succeeded, or the backend does not know the sandbox any more.</summary>
 public sealed record SandboxGone : PodInput;

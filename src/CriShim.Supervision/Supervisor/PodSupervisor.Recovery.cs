@@ -78,6 +78,12 @@ public sealed partial class PodSupervisor
             _pod.IsSandboxReady = snapshot.IsReady;
         }
 
+        if (snapshot.Grace is { } grace && grace != _pod.AnnotatedGrace)
+        {
+            _pod.AnnotatedGrace = grace;
+            _pod.IsChanged = true;
+        }
+
         ILookup<string, SeenContainer> byName = snapshot.Containers.ToLookup(c => c.Name, StringComparer.Ordinal);
         foreach (IGrouping<string, SeenContainer> containers in byName.OrderBy(g => g.Min(c => c.CreatedAt)))
         {

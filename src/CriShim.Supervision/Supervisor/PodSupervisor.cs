@@ -64,6 +64,9 @@ public sealed partial class PodSupervisor
     /// <summary>The sandbox is being ended, or was: callers can't create in it.</summary>
     public bool IsEnding => _teardown.IsEnding;
 
+    /// <summary>By the last list, or by its stop.</summary>
+    public bool IsSandboxReady => _pod.IsSandboxReady && !_pod.IsSandboxGone;
+
     /// <summary>Names of the containers that run, by all that was told.</summary>
     public IReadOnlyList<string> Running => [.. _lineages.Values.Where(l => l.IsAlive).Select(l => l.Name)];
 
@@ -120,6 +123,11 @@ public sealed partial class PodSupervisor
                 break;
             case StopAnswered(var id, var isDone):
                 _teardown.StopEnded(id, isDone, now);
+                if (isDone && Find(id) is var (stopped, it) && it.StartedAt is not null)
+                {
+                    stopped.SeenExited(it, now);
+                }
+
                 break;
             case EndPod(var grace):
                 if (!_teardown.BeginEnd(null, grace, now) && !_pod.IsSandboxStopping)
@@ -146,6 +154,10 @@ public sealed partial class PodSupervisor
                 break;
             case PodTerminating(var grace):
                 _pod.BeginTermination(grace, now);
+                RecheckAll(false, now);
+                break;
+            case SandboxStopped:
+                _pod.IsSandboxReady = false;
                 RecheckAll(false, now);
                 break;
             case SandboxGone:
@@ -277,6 +289,15 @@ public sealed partial class PodSupervisor
 
         RecheckAll(mayWait, now);
         return new SandboxStopVerdict(mayWait && IsBusy ? Verdict.Wait : Verdict.Forward, Take(now));
+    }
+
+    /// <summary>A caller's StopPodSandbox went through before anything was known of the sandbox.</summary>
+    public IReadOnlyList<PodCommand> SandboxStopForwarded(DateTimeOffset now)
+    {
+        _pod.IsSandboxStopping = true;
+        _pod.IsChanged = true;
+        RecheckAll(false, now);
+        return Take(now);
     }
 
     /// <summary>The instance that calls for this id go to (rule 4); the id itself when it is none of a known lineage.</summary>

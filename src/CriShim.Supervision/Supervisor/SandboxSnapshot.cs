@@ -37,4 +37,5 @@ public sealed record SeenContainer(
 /// what changed since is not taken from it.
 /// </param>
 /// <param name="Containers">Those of the sandbox only, in any order.</param>
-public sealed record SandboxSnapshot(bool IsReady, DateTimeOffset AskedAt, IReadOnlyList<SeenContainer> Containers);
+/// <param name="Grace">The pod's grace period, as an annotation of one of them tells it.</param>
+public sealed record SandboxSnapshot(bool IsReady, DateTimeOffset AskedAt, IReadOnlyList<SeenContainer> Containers, TimeSpan? Grace = null);

@@ -1,6 +1,6 @@
 namespace CriShim.Supervision.Teardown;
 
-/// <summary>How pods are ended on this node. Immutable; see <see cref="TeardownOptionsValidator"/>.</summary>
+/// <summary>How pods are ended on this node. Immutable, and valid by whoever makes them.</summary>
 public sealed record TeardownOptions
 {
     /// <summary>The longest grace for a pod whose sandbox is stopped with containers running, whatever its spec says.</summary>
@@ -23,34 +23,4 @@ public sealed record TeardownOptions
 
     /// <summary>For an impatient caller the whole teardown takes at most this, from its first call on, the sandbox's own stop included.</summary>
     public TimeSpan ImpatientTotal { get; init; } = TimeSpan.FromSeconds(8);
-}
-
-/// <summary>Checks <see cref="TeardownOptions"/>, and reports everything that is wrong with them.</summary>
-public static class TeardownOptionsValidator
-{
-    private static readonly TimeSpan Day = TimeSpan.FromDays(1);
-    private static readonly TimeSpan Minute = TimeSpan.FromMinutes(1);
-
-    /// <param name="options">To check.</param>
-    /// <param name="place">Where they were given, for errors.</param>
-    public static IReadOnlyList<SettingError> Validate(TeardownOptions options, string place)
-    {
-        var errors = new List<SettingError>();
-        Check(options.MaxGrace, TimeSpan.FromSeconds(1), Day, "maxGrace");
-        Check(options.SidecarFloor, TimeSpan.Zero, Minute, "sidecarFloor");
-        Check(options.UnprovenHold, TimeSpan.Zero, TimeSpan.FromSeconds(5), "unprovenHold");
-        Check(options.NotHeldUpTo, TimeSpan.Zero, Minute, "notHeldUpTo");
-        Check(options.ImpatientBelow, TimeSpan.Zero, Minute, "impatientBelow");
-        Check(options.ImpatientTotal, TimeSpan.FromSeconds(1), Minute, "impatientTotal");
-        return errors;
-
-        void Check(TimeSpan value, TimeSpan least, TimeSpan most, string name)
-        {
-            if (value < least || value > most)
-            {
-                errors.Add(new SettingError(
-                    $"{place}.{name}", GoDuration.Format(value), $"a duration from {GoDuration.Format(least)} to {GoDuration.Format(most)}"));
-            }
-        }
-    }
 }

@@ -4,6 +4,7 @@ using CriShim.Linux.Files;
 using CriShim.Supervision;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Supervisor;
+using CriShim.Supervision.Teardown;
 using Microsoft.Extensions.Logging;
 
 namespace CriShim.Configuration;
@@ -22,7 +23,7 @@ internal sealed class ConfigurationLoader
         ["containerd"] = ["address"],
         ["log"] = ["format", "level"],
         ["shutdown"] = ["runningCallsGrace"],
-        ["supervision"] = ["mode", "stateDirectory", "relistInterval", "restart"],
+        ["supervision"] = ["mode", "stateDirectory", "relistInterval", "restart", "teardown"],
         ["supervision.restart"] =
             ["cleanExit", "errorExit", "outOfMemory", "startFailed", "resetAfter", "jitter", "shownRunningFor", "nodeLimit", "giveUp", "annotationBounds"],
         ["supervision.restart.cleanExit"] = ["firstDelay", "initialDelay", "maxDelay"],
@@ -35,6 +36,7 @@ internal sealed class ConfigurationLoader
         ["supervision.restart.annotationBounds.initialDelay"] = ["least", "most"],
         ["supervision.restart.annotationBounds.maxDelay"] = ["least", "most"],
         ["supervision.restart.annotationBounds.resetAfter"] = ["least", "most"],
+        ["supervision.teardown"] = ["maxGrace", "sidecarFloor", "unprovenHold", "notHeldUpTo", "impatientBelow", "impatientTotal"],
         ["discovery"] = ["nodeName", "kubeconfig", "podManifests", "kubeletPods"],
         ["kubelet"] = ["rootDirectory", "podLogsDirectory", "containerLogsDirectory"],
     };
@@ -81,6 +83,7 @@ internal sealed class ConfigurationLoader
             "supervision.stateDirectory", ServeFlags.StateDirectoryName, flags.StateDirectory, "/run/crishim/state", SettingRules.AbsolutePath);
         TimeSpan relist = TakeDuration("supervision.relistInterval", TimeSpan.FromSeconds(10), TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(10));
         RestartOptions restart = TakeRestart();
+        TeardownOptions teardown = TakeTeardown();
         string? nodeName = Take<string?>("discovery.nodeName", ServeFlags.NodeNameName, flags.NodeName, "auto", SettingRules.NodeName);
         string? kubeconfig = Take<string?>(
             "discovery.kubeconfig", ServeFlags.KubeconfigName, flags.Kubeconfig, "auto", SettingRules.OptionalPath("/etc/kubernetes/kubelet.conf"));
@@ -109,7 +112,7 @@ internal sealed class ConfigurationLoader
                 Shutdown = new ShutdownConfiguration { RunningCallsGrace = grace },
                 Supervision = new SupervisionConfiguration
                 {
-                    Mode = supervise, StateDirectory = stateDirectory, RelistInterval = relist, Restart = restart,
+                    Mode = supervise, StateDirectory = stateDirectory, RelistInterval = relist, Restart = restart, Teardown = teardown,
                 },
                 Discovery = new DiscoveryConfiguration
                 {
@@ -160,6 +163,23 @@ internal sealed class ConfigurationLoader
         }
 
         return restart;
+    }
+
+    private TeardownOptions TakeTeardown()
+    {
+        const string place = "supervision.teardown";
+        var defaults = new TeardownOptions();
+        TimeSpan second = TimeSpan.FromSeconds(1);
+        TimeSpan minute = TimeSpan.FromMinutes(1);
+        return new TeardownOptions
+        {
+            MaxGrace = TakeDuration($"{place}.maxGrace", defaults.MaxGrace, second, TimeSpan.FromHours(24)),
+            SidecarFloor = TakeDuration($"{place}.sidecarFloor", defaults.SidecarFloor, TimeSpan.Zero, minute),
+            UnprovenHold = TakeDuration($"{place}.unprovenHold", defaults.UnprovenHold, TimeSpan.Zero, TimeSpan.FromSeconds(5)),
+            NotHeldUpTo = TakeDuration($"{place}.notHeldUpTo", defaults.NotHeldUpTo, TimeSpan.Zero, minute),
+            ImpatientBelow = TakeDuration($"{place}.impatientBelow", defaults.ImpatientBelow, TimeSpan.Zero, minute),
+            ImpatientTotal = TakeDuration($"{place}.impatientTotal", defaults.ImpatientTotal, second, minute),
+        };
     }
 
     private BackoffSteps TakeSteps(string path, BackoffSteps defaults) => new()

@@ -2,6 +2,7 @@ using CriShim.Linux;
 using CriShim.Linux.Files;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Supervisor;
+using CriShim.Supervision.Teardown;
 using Microsoft.Extensions.Logging;
 
 namespace CriShim.Configuration;
@@ -43,6 +44,8 @@ internal sealed record SupervisionConfiguration
     public required TimeSpan RelistInterval { get; init; }
 
     public required RestartOptions Restart { get; init; }
+
+    public required TeardownOptions Teardown { get; init; }
 }
 
 /// <summary>Where pod specs are read from; null is off.</summary>

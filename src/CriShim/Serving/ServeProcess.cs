@@ -106,6 +106,7 @@ internal static class ServeProcess
         StateDirectory = configuration.Supervision.StateDirectory,
         Mode = configuration.Supervision.Mode,
         Restart = configuration.Supervision.Restart,
+        Teardown = configuration.Supervision.Teardown,
         RelistInterval = configuration.Supervision.RelistInterval,
         IsSpecSourceConfigured = hasSource,
         Files = configuration.ContainerFiles,

@@ -27,8 +27,8 @@ public sealed class DrainedNodeTests
         ];
         Assert.All(refused, refusal => Assert.Equal(StatusCode.Unavailable, refusal.StatusCode));
         Assert.All(refused, refusal => Assert.Contains("crishim drain --cancel", refusal.Status.Detail, StringComparison.Ordinal));
-        await bed.Node.BeforeStopAsync(created, TimeSpan.FromSeconds(1), CancellationToken.None);
-        await bed.Node.BeforeRemoveAsync(created, CancellationToken.None);
+        await bed.Node.BeforeStopAsync(created, TimeSpan.FromSeconds(1), DateTime.MaxValue, CancellationToken.None);
+        await bed.Node.BeforeRemoveAsync(created, DateTime.MaxValue, CancellationToken.None);
     }
 
     [Fact]
@@ -40,7 +40,8 @@ public sealed class DrainedNodeTests
         bed.Drain.Cancel();
 
         bed.Node.BeforeRunPodSandbox();
-        await bed.RunAsync(NodeBed.Create(name: "main"));
+        bed.RunSandbox("sandbox-1");
+        await bed.RunAsync(NodeBed.Create(name: "main", sandbox: "sandbox-1"));
     }
 
     [Fact]

@@ -24,6 +24,7 @@ internal sealed class FakeCri : IAsyncDisposable
     private readonly ConcurrentDictionary<Guid, Channel<byte[]>> _subscribers = new();
     private readonly ConcurrentQueue<(string Method, IMessage Request)> _calls = new();
     private readonly TimeProvider _time;
+    private readonly List<string> _ended = [];
     private int _created;
 
     private FakeCri(string socketPath, TimeProvider time)
@@ -36,11 +37,37 @@ internal sealed class FakeCri : IAsyncDisposable
         On("ContainerStatus", ContainerStatusRequest.Parser, Status);
         On("CreateContainer", CreateContainerRequest.Parser, request => new CreateContainerResponse { ContainerId = Create(request) });
         On("StartContainer", StartContainerRequest.Parser, Start);
+        OnAsync("StopContainer", StopContainerRequest.Parser, async request => await StopAsync(request));
+        On("StopPodSandbox", StopPodSandboxRequest.Parser, StopSandbox);
+        On("ExecSync", ExecSyncRequest.Parser, _ => new ExecSyncResponse());
         On("RemoveContainer", RemoveContainerRequest.Parser, Remove);
         On("UpdateContainerResources", UpdateContainerResourcesRequest.Parser, _ => new UpdateContainerResourcesResponse());
         _front.On("/containerd.services.events.v1.Events/Subscribe", SubscribeAsync);
         _front.On("/containerd.services.events.v1.Events/Publish", PublishAsync);
     }
+
+    /// <summary>Names of the containers that ended, in order.</summary>
+    public IReadOnlyList<string> Ended
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return [.. _ended];
+            }
+        }
+    }
+
+    public bool IsSandboxReady(string id)
+    {
+        lock (_lock)
+        {
+            return _sandboxes[id].State == PodSandboxState.SandboxReady;
+        }
+    }
+
+    /// <summary>Names of containers that ignore their stop signal.</summary>
+    public HashSet<string> Stubborn { get; } = [];
 
     public string SocketPath => _front.SocketPath;
 
@@ -158,6 +185,8 @@ internal sealed class FakeCri : IAsyncDisposable
             instance.IsListedLate = isListedLate;
             instance.ExitCode = code;
             instance.FinishedAt = at;
+            _ended.Add(instance.Request.Config.Metadata.Name);
+            _ = instance.Ended.TrySetResult();
         }
 
         if (!isEventLost)
@@ -188,6 +217,9 @@ internal sealed class FakeCri : IAsyncDisposable
     private static long Nanoseconds(DateTimeOffset at) => (at - DateTimeOffset.UnixEpoch).Ticks * 100;
 
     private void On<T>(string method, MessageParser<T> parser, Func<T, IMessage> handle)
+        where T : class, IMessage<T> => OnAsync(method, parser, request => Task.FromResult(handle(request)));
+
+    private void OnAsync<T>(string method, MessageParser<T> parser, Func<T, Task<IMessage>> handle)
         where T : class, IMessage<T> =>
         _front.On($"/runtime.v1.RuntimeService/{method}", async call =>
         {
@@ -211,7 +243,7 @@ internal sealed class FakeCri : IAsyncDisposable
                     }
                 }
 
-                answer = handle(request);
+                answer = await handle(request);
             }
             catch (RpcException failure)
             {
@@ -312,6 +344,37 @@ internal sealed class FakeCri : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// Whatever is stopped ends at once, but for <see cref="Stubborn"/> ones, which only SIGKILL ends: as the backend does, this waits
+    /// for their end.
+    /// </summary>
+    public async Task<StopContainerResponse> StopAsync(StopContainerRequest request)
+    {
+        Task ended;
+        lock (_lock)
+        {
+            FakeInstance instance = Find(request.ContainerId);
+            if (instance.State == ContainerState.ContainerRunning && (request.Timeout == 0 || !Stubborn.Contains(instance.Request.Config.Metadata.Name)))
+            {
+                Exit(instance.Id, request.Timeout == 0 ? 137 : 143);
+            }
+
+            ended = instance.State == ContainerState.ContainerRunning ? instance.Ended.Task : Task.CompletedTask;
+        }
+
+        await ended;
+        return new StopContainerResponse();
+    }
+
+    public IMessage StopSandbox(StopPodSandboxRequest request)
+    {
+        lock (_lock)
+        {
+            _sandboxes[request.PodSandboxId].State = PodSandboxState.SandboxNotready;
+            return new StopPodSandboxResponse();
+        }
+    }
+
     private void Send(string topic, IMessage message)
     {
         byte[] envelope = new Envelope
@@ -375,4 +438,6 @@ internal sealed class FakeInstance(string id, CreateContainerRequest request, Da
     public int ExitCode { get; set; }
 
     public DateTimeOffset FinishedAt { get; set; }
+
+    public TaskCompletionSource Ended { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 }

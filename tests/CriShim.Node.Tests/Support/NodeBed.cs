@@ -116,11 +116,31 @@ internal sealed class NodeBed : IAsyncDisposable
     /// <summary>It ends where it stands, and another one goes on with its records.</summary>
     public async Task EndAsync() => await _node!.DisposeAsync();
 
-    public void RunSandbox()
+    public void RunSandbox(string id = Sandbox)
     {
-        Backend.AddSandbox(Sandbox, PodConfig());
-        Node.OnPodSandboxRan(Sandbox, PodConfig());
+        Backend.AddSandbox(id, PodConfig());
+        Node.OnPodSandboxRan(id, PodConfig());
     }
+
+    /// <summary>A caller's StopContainer, held and forwarded as the CRI service does it.</summary>
+    public async Task StopAsync(string id, int timeout, CancellationToken cancellationToken = default)
+    {
+        string instance = await Node.BeforeStopAsync(id, TimeSpan.FromSeconds(timeout), DateTime.MaxValue, cancellationToken);
+        _ = await Backend.StopAsync(new StopContainerRequest { ContainerId = instance, Timeout = timeout });
+        Node.OnStopped(instance);
+    }
+
+    /// <summary>A caller's StopPodSandbox.</summary>
+    public async Task StopSandboxAsync(TimeSpan? patience = null, CancellationToken cancellationToken = default)
+    {
+        DateTime deadline = patience is { } time ? _time.GetUtcNow().UtcDateTime + time : DateTime.MaxValue;
+        await Node.BeforeStopSandboxAsync(Sandbox, deadline, cancellationToken);
+        Backend.StopSandbox(new StopPodSandboxRequest { PodSandboxId = Sandbox });
+        Node.OnStopSandboxEnded(Sandbox, true);
+    }
+
+    /// <summary>Names of the containers that ended, in order.</summary>
+    public IReadOnlyList<string> Ended => Backend.Ended;
 
     /// <summary>A caller's create and start; the id.</summary>
     public async Task<string> RunAsync(CreateContainerRequest request)
