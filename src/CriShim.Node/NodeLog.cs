@@ -1,5 +1,6 @@
 using CriShim.Containerd.Runtime;
 using CriShim.Supervision.Restarts;
+using CriShim.Supervision.Supervisor;
 using Microsoft.Extensions.Logging;
 
 namespace CriShim.Node;
@@ -79,4 +80,13 @@ internal sealed partial class NodeLog(ILogger logger)
 
     [LoggerMessage(329, LogLevel.Warning, "Sandbox {SandboxId}, whose caller did not wait, could not be stopped, and is tried again: {Failure}")]
     public partial void SandboxStopFailed(string sandboxId, CallFailure failure);
+
+    [LoggerMessage(351, LogLevel.Warning, "Startup probe of {Container} in sandbox {SandboxId} is not run, and counts as passed: {Fault}")]
+    public partial void ProbeNotRun(string container, string sandboxId, string fault);
+
+    [LoggerMessage(352, LogLevel.Information, "Other containers of sandbox {SandboxId} wait no more for sidecar {Container}: {Reason}")]
+    public partial void GateOpened(string container, string sandboxId, GateReason reason);
+
+    [LoggerMessage(353, LogLevel.Information, "Start of {Container} in sandbox {SandboxId} (container {ContainerId}) waits for a sidecar's startup probe")]
+    public partial void StartHeld(string container, string sandboxId, string containerId);
 }

@@ -6,6 +6,7 @@ using CriShim.Containerd.Runtime;
 using CriShim.Discovery;
 using CriShim.Linux.Files;
 using CriShim.Node.Draining;
+using CriShim.Node.Probes;
 using CriShim.Node.State;
 using CriShim.Node.Teardown;
 using CriShim.Protocol.Runtime.V1;
@@ -58,6 +59,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     private readonly NodeRestartLimit _limit;
     private readonly ITimer _slotTimer;
     private readonly RuntimeAdapter _backend;
+    private readonly Prober _prober;
     private readonly ContainerdEvents _events;
     private readonly PodFactsIndex? _facts;
     private readonly CancellationTokenSource _stopping = new();
@@ -91,6 +93,8 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
             new OrderedTeardown(() => _known.Task.IsCompleted ? _pods.Values : null, sandboxId => _pods.GetValueOrDefault(sandboxId)), Store, logger, time);
         Drain.Start();
         Endings = new Endings(this, _backend);
+        _prober = new Prober(_backend, time);
+        Probing = new StartupProbing(this, _backend, _prober);
         Replacements = new Replacements(this, _backend, new ContainerFiles(options.Files));
     }
 
@@ -108,6 +112,8 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     internal Replacements Replacements { get; }
 
     internal Endings Endings { get; }
+
+    internal StartupProbing Probing { get; }
 
     internal CancellationToken Stopping => _stopping.Token;
 
@@ -162,6 +168,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
             pod.Dispose();
         }
 
+        _prober.Dispose();
         _backend.Dispose();
         _stopping.Dispose();
     }
@@ -261,8 +268,9 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    public async Task<bool> BeforeStartAsync(string containerId, CancellationToken cancellationToken)
+    public async Task<bool> BeforeStartAsync(string containerId, DateTime deadline, CancellationToken cancellationToken)
     {
+        TimeSpan? patience = PatienceOf(deadline);
         await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
         Drain.RefuseWhileDraining();
         if (!_containers.TryGetValue(containerId, out TrackedContainer? container))
@@ -270,8 +278,20 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
             return false;
         }
 
+        bool wasHeld = false;
         Verdict verdict = await AskAsync(
-            _ => (container.Pod.AskStart(containerId, out Task changed), changed), DateTime.MaxValue, cancellationToken).ConfigureAwait(false);
+            _ =>
+            {
+                Verdict start = container.Pod.AskStart(containerId, patience, out Task changed);
+                if (start == Verdict.Held && !wasHeld)
+                {
+                    wasHeld = true;
+                    Log.StartHeld(container.Name, container.Pod.Identity.SandboxId, containerId);
+                }
+
+                return (start, changed);
+            },
+            deadline, cancellationToken).ConfigureAwait(false);
         return verdict == Verdict.Refuse ? throw IsEnding(container.Pod.Identity.SandboxId) : verdict == Verdict.Answer;
     }
 
@@ -356,7 +376,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     public async Task BeforeStopSandboxAsync(string sandboxId, DateTime deadline, CancellationToken cancellationToken)
     {
         // By its whole time, not by what is left of it when it is asked again.
-        TimeSpan? patience = deadline == DateTime.MaxValue ? null : deadline - Now.UtcDateTime;
+        TimeSpan? patience = PatienceOf(deadline);
         await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
         if (!_known.Task.IsCompleted)
         {
@@ -908,6 +928,8 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
             cancellationToken.ThrowIfCancellationRequested();
         }
     }
+
+    private TimeSpan? PatienceOf(DateTime deadline) => deadline == DateTime.MaxValue ? null : deadline - Now.UtcDateTime;
 
     private static RpcException IsEnding(string sandboxId) => new(new Status(
         StatusCode.FailedPrecondition, $"pod sandbox \"{sandboxId}\" is being stopped: nothing is created or started in it any more"));

@@ -100,11 +100,19 @@ internal sealed class SupervisedPod : IDisposable
         }
     }
 
-    public Verdict AskStart(string containerId, out Task changed)
+    public bool IsProbeWanted(string lineage, string containerId)
     {
         lock (_lock)
         {
-            StartVerdict verdict = _supervisor.ArbitrateStart(containerId, _node.Now);
+            return !_forgotten && _supervisor.IsProbeWanted(lineage, containerId);
+        }
+    }
+
+    public Verdict AskStart(string containerId, TimeSpan? patience, out Task changed)
+    {
+        lock (_lock)
+        {
+            StartVerdict verdict = _supervisor.ArbitrateStart(containerId, patience, _node.Now);
             CarryOut(verdict.Commands);
             changed = _changed.Task;
             return verdict.Verdict;
@@ -210,6 +218,7 @@ internal sealed class SupervisedPod : IDisposable
             {
                 ShownState.Running => ShownContainer.Running,
                 ShownState.Hidden => ShownContainer.Hidden,
+                ShownState.Completed => new ShownContainer(ShownAs.Completed, _node.Now, _supervisor.TrueExitCode(containerId) ?? 0),
                 _ => null,
             };
         }
@@ -302,6 +311,12 @@ internal sealed class SupervisedPod : IDisposable
                     break;
                 case InspectInstance inspect:
                     Queue(inspect.Lineage, () => _node.Replacements.InspectAsync(this, inspect));
+                    break;
+                case ProbeStartup probe:
+                    Run(() => _node.Probing.RunAsync(this, probe));
+                    break;
+                case GateOpened gate:
+                    _node.Log.GateOpened(gate.Lineage, Identity.SandboxId, gate.Reason);
                     break;
                 case RunPreStop hook:
                     Run(() => _node.Endings.RunHookAsync(this, hook));

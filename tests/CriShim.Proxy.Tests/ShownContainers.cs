@@ -107,7 +107,7 @@ internal sealed class ShownContainers : ISupervision
     public Task<CreateAnswer> BeforeCreateAsync(CreateContainerRequest request, CancellationToken cancellationToken) =>
         Task.FromResult(default(CreateAnswer));
 
-    public Task<bool> BeforeStartAsync(string containerId, CancellationToken cancellationToken) => Task.FromResult(false);
+    public Task<bool> BeforeStartAsync(string containerId, DateTime deadline, CancellationToken cancellationToken) => Task.FromResult(false);
 
     public Task<string> BeforeStopAsync(string containerId, TimeSpan timeout, DateTime deadline, CancellationToken cancellationToken) =>
         Task.FromResult(containerId);

@@ -86,7 +86,7 @@ internal static class ContainerViews
             ContainerState state = shown?.As switch
             {
                 ShownAs.Running => ContainerState.ContainerRunning,
-                ShownAs.Exited => ContainerState.ContainerExited,
+                ShownAs.Exited or ShownAs.Completed => ContainerState.ContainerExited,
                 _ => container.State,
             };
             bool keep = shown?.As != ShownAs.Hidden && (filter is null || filter == state);
@@ -154,6 +154,17 @@ internal static class ContainerViews
                 running.Reason = "";
                 running.Message = "";
                 return running;
+            case ShownAs.Completed when status is { State: ContainerState.ContainerExited, ExitCode: 0 }:
+                return status;
+            case ShownAs.Completed:
+                ContainerStatus completed = status.Clone();
+                completed.State = ContainerState.ContainerExited;
+                completed.FinishedAt = status.FinishedAt > 0 || shown.At is not { } endedAt ? status.FinishedAt : Nanoseconds(endedAt);
+                completed.ExitCode = 0;
+                completed.Reason = "Completed";
+                completed.Message = $"ended with exit code {(status.FinishedAt > 0 ? status.ExitCode : shown.ExitCode)} "
+                    + "when it was stopped, because the pod's main containers had completed";
+                return completed;
             default:
                 ContainerStatus exited = status.Clone();
                 exited.State = ContainerState.ContainerExited;

@@ -44,8 +44,11 @@ public interface ISupervision
     void OnCreateFailed(CreateContainerRequest request, bool isOutcomeKnown);
 
     /// <summary>A caller starts a container.</summary>
+    /// <param name="containerId">The container.</param>
+    /// <param name="deadline">The call's deadline, in UTC.</param>
+    /// <param name="cancellationToken">The caller is gone.</param>
     /// <returns>True: it runs already, the answer is OK without forwarding.</returns>
-    Task<bool> BeforeStartAsync(string containerId, CancellationToken cancellationToken);
+    Task<bool> BeforeStartAsync(string containerId, DateTime deadline, CancellationToken cancellationToken);
 
     /// <summary>The forwarded start succeeded.</summary>
     void OnStarted(string containerId);
@@ -133,6 +136,11 @@ public enum ShownAs
     Running,
     Exited,
 
+    /// <summary>
+    /// As having ended with 0, reason Completed; <see cref="ShownContainer.ExitCode"/> is the true one, which the message tells.
+    /// </summary>
+    Completed,
+
     /// <summary>Not at all.</summary>
     Hidden,
 }
@@ -169,7 +177,7 @@ internal sealed class NoSupervision : ISupervision
     {
     }
 
-    public Task<bool> BeforeStartAsync(string containerId, CancellationToken cancellationToken) => Task.FromResult(false);
+    public Task<bool> BeforeStartAsync(string containerId, DateTime deadline, CancellationToken cancellationToken) => Task.FromResult(false);
 
     public void OnStarted(string containerId)
     {

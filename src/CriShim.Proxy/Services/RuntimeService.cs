@@ -113,7 +113,7 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision, T
     /// <inheritdoc/>
     public override async Task<StartContainerResponse> StartContainer(StartContainerRequest request, ServerCallContext context)
     {
-        if (await supervision.BeforeStartAsync(request.ContainerId, context.CancellationToken).ConfigureAwait(false))
+        if (await supervision.BeforeStartAsync(request.ContainerId, context.Deadline, context.CancellationToken).ConfigureAwait(false))
         {
             return new StartContainerResponse();
         }

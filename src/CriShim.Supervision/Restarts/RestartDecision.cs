@@ -69,6 +69,15 @@ public enum StandDownReason
     /// <summary>Container restart rules, which only the kubelet applies (rule 11).</summary>
     RestartRules,
 
+    /// <summary>All main containers have completed for good: an adopted sidecar has nothing left to do.</summary>
+    MainsCompleted,
+
+    /// <summary>
+    /// The kubelet holds its end for final once it was shown, and the restart would have come later than its end can be kept from being
+    /// shown (rule 3).
+    /// </summary>
+    EndIsFinal,
+
     /// <summary>The pod terminates, and all that ends before it has: it was about to be stopped.</summary>
     TurnToEnd,
 

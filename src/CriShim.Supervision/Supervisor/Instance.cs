@@ -30,6 +30,9 @@ internal sealed class Instance(string id, int attempt, DateTimeOffset createdAt)
     /// <summary>Its death was decided: never twice.</summary>
     public bool IsDecided { get; set; }
 
+    /// <summary>Ended after the mains had completed: an adopted sidecar that has done its work.</summary>
+    public bool HasServed { get; set; }
+
     public bool IsRemoved { get; set; }
 
     public DateTimeOffset? RemovalAskedAt { get; set; }
@@ -54,6 +57,8 @@ internal sealed class Instance(string id, int attempt, DateTimeOffset createdAt)
         IsHidden = IsHidden,
         IsDecided = IsDecided,
         IsRemoved = IsRemoved,
+        HasServed = HasServed,
+        ExitCode = HasServed ? Exit?.ExitCode : null,
     };
 
     public static Instance From(InstanceRecord record) => new(record.Id, record.Attempt, record.CreatedAt)
@@ -65,5 +70,7 @@ internal sealed class Instance(string id, int attempt, DateTimeOffset createdAt)
         IsEndSeen = record.IsDecided,
         IsDecided = record.IsDecided,
         IsRemoved = record.IsRemoved,
+        HasServed = record.HasServed,
+        Exit = record is { HasServed: true, ExitCode: { } code } ? new ContainerExit(code, false, record.CreatedAt) : null,
     };
 }

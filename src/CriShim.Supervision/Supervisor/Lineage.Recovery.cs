@@ -34,6 +34,7 @@ internal sealed partial class Lineage
             IsCallerCreating = IsCallerCreating,
             CurrentId = Current?.Id,
             HighestAttempt = _highestAttempt,
+            IsGateOpen = IsGateOpen,
             Streak = _streak,
             FailedTries = _failedTries,
             Instances = [.. _instances.Select(i => i.ToRecord())],
@@ -48,6 +49,7 @@ internal sealed partial class Lineage
         _tally = new DeathTally(record.Deaths, record.TotalDeaths);
         Current = record.CurrentId is null ? null : Find(record.CurrentId);
         _highestAttempt = record.HighestAttempt;
+        IsGateOpen = record.IsGateOpen;
         _streak = record.Streak;
         _failedTries = record.FailedTries;
         _abandonedAttempt = record.AbandonedAttempt;
@@ -89,6 +91,13 @@ internal sealed partial class Lineage
     /// <summary>After the first list of a rebuilt pod: what only the crash left open.</summary>
     public void Settle(DateTimeOffset now)
     {
+        if (IsEndFinal && (IsBusy || State is LineageState.BackingOff or LineageState.AwaitingSlot))
+        {
+            // Nothing was shown while the shim was down, and had its end been shown before, it would rest.
+            Mask(Current!, now);
+        }
+
+        Probe();
         if (IsCallerCreating)
         {
             // The caller's connection ended with the shim.

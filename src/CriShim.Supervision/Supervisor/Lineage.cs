@@ -81,6 +81,9 @@ internal sealed partial class Lineage(string name, PodConditions pod)
     /// <summary>Between asks for what did not come: details of an exit, a list after an unclear outcome.</summary>
     private static readonly TimeSpan AskAgainAfter = TimeSpan.FromSeconds(3);
 
+    /// <summary>What creating and starting the next instance takes, with much to spare.</summary>
+    private static readonly TimeSpan RestartTime = TimeSpan.FromMilliseconds(500);
+
     /// <summary>Until a start that the backend is still at is looked at again.</summary>
     private static readonly TimeSpan LookAgainAfter = TimeSpan.FromMilliseconds(250);
 
@@ -140,6 +143,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
     /// of that start has gone.
     /// </summary>
     public bool ChangesViews => State is LineageState.Undecided or LineageState.AwaitingSlot || IsBusy || _maskedId is not null
+        || _instances.Exists(i => i is { HasServed: true, IsRemoved: false }) || (IsAlive && IsServing)
         || (_abandonedAttempt is { } attempt && !_instances.Exists(i => i.Attempt == attempt))
         || _instances.Exists(i => i is { IsHidden: true, IsRemoved: false }) || HasUnseenEnds;
 
@@ -171,6 +175,8 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         if (Find(id) is { } instance)
         {
             return instance.IsHidden ? ShownState.Hidden
+                : instance.HasServed && pod.IsSuccess(Name, instance.Exit?.ExitCode) ? ShownState.Completed
+                : instance is { HasServed: true, Exit: null } ? ShownState.Running
                 : instance.Id == _maskedId && now < _maskedUntil ? ShownState.Running
                 : ShownState.AsBackend;
         }
@@ -235,6 +241,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
             RestReason = null;
             _due = null;
             RemoveOlderDead(now);
+            Probe();
         }
 
         Changed();
@@ -246,6 +253,13 @@ internal sealed partial class Lineage(string name, PodConditions pod)
 
     public void Exited(Instance instance, ContainerExit exit, DateTimeOffset now)
     {
+        if (instance is { IsDead: true, Exit: null, IsDecided: true })
+        {
+            instance.Exit = exit;
+            Changed();
+            return;
+        }
+
         if (instance.IsDead)
         {
             // Seen dead before anybody told how: this is how. Otherwise a repetition.
@@ -413,7 +427,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
 
     public void TimerDue(DateTimeOffset now)
     {
-        if (_maskedId is not null && now >= _maskedUntil)
+        if (_maskedId is not null && now >= _maskedUntil && !RestIfTooLate(now, now))
         {
             Unmask();
         }
@@ -479,6 +493,9 @@ internal sealed partial class Lineage(string name, PodConditions pod)
                 }
 
                 break;
+            case LineageState.Running:
+                Probe();
+                break;
             default:
                 break;
         }
@@ -504,6 +521,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
     private void Died(Instance instance, DateTimeOffset now)
     {
         instance.ChangedAt = now;
+        instance.HasServed = IsServing;
         Changed();
         if (instance == _replacement)
         {
@@ -592,9 +610,18 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         RestReason = null;
         if (due > now)
         {
-            // Waiting is shown as what it is (rule 3).
+            // Waiting is shown as what it is, but where nothing could follow it (rule 3).
             State = LineageState.BackingOff;
-            Unmask();
+            if (pod.IsEndFinal(Name, exit.ExitCode))
+            {
+                Mask(instance, now);
+                _ = RestIfTooLate(due, now);
+            }
+            else
+            {
+                Unmask();
+            }
+
             return;
         }
 
@@ -720,6 +747,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         pod.NoteStart(Name);
         Changed();
         Unmask();
+        Probe();
         pod.Commands.Add(new ViewChanged(instance.Id));
         if (instance.IsAlive && _resourcesVersion != _resourcesPlanned)
         {
@@ -742,9 +770,43 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         _due = now + delay;
         RestReason = null;
         State = LineageState.BackingOff;
-        Unmask();
+        if (!IsEndFinal)
+        {
+            Unmask();
+        }
+        else if (RestIfTooLate(_due.Value, now))
+        {
+            return;
+        }
+
         Changed();
         _ = StandDownNow(now);
+    }
+
+    /// <summary>The end of the current instance, once shown, could not be followed by a restart.</summary>
+    private bool IsEndFinal => Current is { IsDead: true } ended && pod.IsEndFinal(Name, ended.Exit?.ExitCode);
+
+    /// <summary>
+    /// Rule 3: where the end is final it is restarted while its end can still be kept from being shown, or not at all.
+    /// </summary>
+    private bool RestIfTooLate(DateTimeOffset due, DateTimeOffset now)
+    {
+        if (!IsEndFinal || (_maskedId == Current!.Id && due + RestartTime <= _maskedUntil))
+        {
+            return false;
+        }
+
+        if (IsBusy)
+        {
+            Cancel(StandDownReason.EndIsFinal, isAwaited: false, now);
+        }
+        else
+        {
+            DecideAgainst(Current!, StandDownReason.EndIsFinal, now);
+            Rest(StandDownReason.EndIsFinal, now);
+        }
+
+        return true;
     }
 
     private void BeUnsure(DateTimeOffset now)

@@ -1,4 +1,5 @@
 using CriShim.Supervision.Restarts;
+using CriShim.Supervision.Sidecars;
 
 namespace CriShim.Supervision.Supervisor;
 
@@ -43,6 +44,31 @@ public enum RemovalReason
 
     /// <summary>A replacement that the backend would not start.</summary>
     ReplacementNotStarted,
+}
+
+/// <summary>
+/// Probe the instance until it has started, or has ended, and tell <see cref="StartupProbePassed"/>. A later one of the same lineage takes
+/// its place.
+/// </summary>
+/// <param name="Lineage">The container's name.</param>
+/// <param name="ContainerId">The instance.</param>
+/// <param name="Probe">As the annotation has it.</param>
+public sealed record ProbeStartup(string Lineage, string ContainerId, AnnotationMap Probe) : PodCommand;
+
+/// <summary>The starts of the pod's other containers wait no more for this sidecar.</summary>
+public sealed record GateOpened(string Lineage, GateReason Reason) : PodCommand;
+
+/// <summary>Why a gate was opened.</summary>
+public enum GateReason
+{
+    /// <summary>The startup probe passed.</summary>
+    Passed,
+
+    /// <summary>It took longer than a caller's start may be held (rule 22).</summary>
+    TookTooLong,
+
+    /// <summary>The pod ends.</summary>
+    PodEnds,
 }
 
 /// <summary>

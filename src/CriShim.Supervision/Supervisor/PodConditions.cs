@@ -43,6 +43,9 @@ internal sealed class PodConditions(string sandboxId, RestartOptions options, bo
     /// <summary>The pod ends, and nothing runs any more that ends before this container.</summary>
     public Func<string, bool> IsTurnToEnd { get; set; } = static _ => false;
 
+    /// <summary>All main containers have completed for good: what ends from here on among the adopted sidecars has done its work.</summary>
+    public bool HaveMainsCompleted { get; set; }
+
     /// <summary>RestartPolicy, from the spec first.</summary>
     public PodRestartPolicy? RestartPolicy => Facts?.RestartPolicy ?? Annotation.RestartPolicy;
 
@@ -170,6 +173,7 @@ internal sealed class PodConditions(string sandboxId, RestartOptions options, bo
             IsSandboxStopping = IsSandboxStopping,
             StartOrder = [.. StartOrder],
             AnnotatedGrace = AnnotatedGrace,
+            HaveMainsCompleted = HaveMainsCompleted,
         };
     }
 
@@ -180,15 +184,28 @@ internal sealed class PodConditions(string sandboxId, RestartOptions options, bo
         IsSandboxStopping = record.IsSandboxStopping;
         StartOrder.AddRange(record.StartOrder);
         AnnotatedGrace = record.AnnotatedGrace;
+        HaveMainsCompleted = record.HaveMainsCompleted;
     }
 
-    // Each kind has its own rules for a restart. Emulated and adopted ones have none yet: they are put in order, no more.
+    /// <summary>The kubelet would not restart it: once its end was shown, it stays ended (rule 3).</summary>
+    public bool IsEndFinal(string name, int? exitCode) =>
+        KindOf(name) == SidecarKind.Adopted
+        && (RestartPolicy is PodRestartPolicy.Never || (RestartPolicy is PodRestartPolicy.OnFailure && exitCode is null or 0));
+
+    /// <summary>An adopted sidecar that ends like this once the mains have completed has succeeded.</summary>
+    public bool IsSuccess(string name, int? exitCode) =>
+        Annotation.Find(name) is { } request && (request.SuccessExitCodes.IsEmpty || (exitCode is { } code && request.SuccessExitCodes.Contains(code)));
+
+    // Each kind has its own rules for a restart. Emulated ones have none yet: they are put in order, no more.
     private StandDownReason? WhyNotByKind(string name) => KindOf(name) switch
     {
         SidecarKind.Native => WhyNotByHooks(name),
         SidecarKind.Unknown => StandDownReason.SpecUnknown,
         SidecarKind.OrderedOnly => StandDownReason.OnlyOrdered,
-        SidecarKind.Emulated or SidecarKind.Adopted => RestartPolicy is null ? StandDownReason.RestartPolicyUnknown : StandDownReason.OnlyOrdered,
+        SidecarKind.Adopted when RestartPolicy is null => StandDownReason.RestartPolicyUnknown,
+        SidecarKind.Adopted when HaveMainsCompleted => StandDownReason.MainsCompleted,
+        SidecarKind.Adopted => WhyNotByHooks(name),
+        SidecarKind.Emulated => RestartPolicy is null ? StandDownReason.RestartPolicyUnknown : StandDownReason.OnlyOrdered,
         _ => StandDownReason.NotASidecar,
     };
 

@@ -59,6 +59,9 @@ public sealed record EndPod(TimeSpan Grace) : PodInput;
 /// <summary>A caller's ExecSync of a container's preStop hook began or ended.</summary>
 public sealed record CallerHook(string Id, bool IsRunning) : PodInput;
 
+/// <summary>An instance's startup probe passed.</summary>
+public sealed record StartupProbePassed(string Id) : PodInput;
+
 /// <summary>A <see cref="RunPreStop"/> is over, however it ended.</summary>
 public sealed record PreStopEnded(string Id) : PodInput;
 

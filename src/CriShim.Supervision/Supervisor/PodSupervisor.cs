@@ -40,14 +40,21 @@ public sealed record PodSupervisorOptions
 /// </remarks>
 public sealed partial class PodSupervisor
 {
+    /// <summary>A start that was held goes on this long before its caller gives up (rule 22).</summary>
+    private static readonly TimeSpan GateMargin = TimeSpan.FromSeconds(10);
+
     private readonly PodConditions _pod;
     private readonly Dictionary<string, Lineage> _lineages = new(StringComparer.Ordinal);
     private readonly PodTeardown _teardown;
+    private readonly PodSupervisorOptions _options;
+    private readonly HashSet<string> _inspected = new(StringComparer.Ordinal);
     private DateTimeOffset? _scheduled;
+    private DateTimeOffset? _gateUntil;
 
     public PodSupervisor(PodSupervisorOptions options)
     {
         _pod = new PodConditions(options.SandboxId, options.Restart, options.IsSpecSourceConfigured, options.Chance) { Mode = options.Mode };
+        _options = options;
         _teardown = new PodTeardown(_pod, _lineages, options.Teardown);
         _pod.IsTurnToEnd = _teardown.IsTurnToEnd;
     }
@@ -117,6 +124,9 @@ public sealed partial class PodSupervisor
                 break;
             case CallerHook(var id, var isRunning) when Find(id) is var (lineage, _):
                 _teardown.CallerHook(lineage.Name, isRunning, now);
+                break;
+            case StartupProbePassed(var id) when Find(id) is var (lineage, _):
+                OpenGate(lineage, GateReason.Passed);
                 break;
             case PreStopEnded(var id):
                 _teardown.HookEnded(id);
@@ -214,11 +224,15 @@ public sealed partial class PodSupervisor
     }
 
     /// <summary>A caller's StartContainer has come (rules 5 and 6). Tell <see cref="ContainerStarted"/> after forwarding it.</summary>
-    public StartVerdict ArbitrateStart(string id, DateTimeOffset now)
+    /// <param name="id">The container.</param>
+    /// <param name="patience">How long the caller waits for the answer; null: without a limit.</param>
+    /// <param name="now">The time.</param>
+    public StartVerdict ArbitrateStart(string id, TimeSpan? patience, DateTimeOffset now)
     {
         Verdict verdict = _teardown.IsEnding ? Verdict.Refuse
-            : Find(id) is var (lineage, instance) ? lineage.ArbitrateStart(instance)
-            : Verdict.Forward;
+            : Find(id) is not var (lineage, instance) ? Verdict.Forward
+            : IsGated(lineage, patience, now) ? Verdict.Held
+            : lineage.ArbitrateStart(instance);
         return new StartVerdict(verdict, Take(now));
     }
 
@@ -321,6 +335,13 @@ public sealed partial class PodSupervisor
     public DateTimeOffset? StartOf(string id) =>
         Find(id) is var (_, instance) && instance is { IsOurs: true, IsHidden: false, IsAlive: true } ? instance.StartedAt : null;
 
+    /// <summary>Whether it is still of interest if this instance has started.</summary>
+    public bool IsProbeWanted(string name, string id) =>
+        _lineages.TryGetValue(name, out Lineage? lineage) && lineage is { IsGating: true, Current: { IsAlive: true } instance } && instance.Id == id;
+
+    /// <summary>The exit code that the backend knows of an instance that is shown as <see cref="ShownState.Completed"/>.</summary>
+    public int? TrueExitCode(string id) => Find(id) is var (lineage, _) ? lineage.TrueExitCode(id) : null;
+
     /// <summary>All lineages, for <c>crishim explain</c>.</summary>
     public IReadOnlyList<LineageView> Views(DateTimeOffset now) => [.. _lineages.Values.Select(l => l.ToView(now))];
 
@@ -339,6 +360,91 @@ public sealed partial class PodSupervisor
     {
         _pod.IsSandboxGone = true;
         RecheckAll(false, now);
+    }
+
+    /// <summary>
+    /// A plain container starts once the adopted sidecars that were started before it have. (A kubelet starts one after another and waits
+    /// for each, so that a sidecar that comes later can't be waited for.)
+    /// </summary>
+    private bool IsGated(Lineage lineage, TimeSpan? patience, DateTimeOffset now)
+    {
+        if (_pod.Mode != SupervisionMode.On || _pod.TerminatingSince is not null
+            || _pod.Facts is not { } facts || SidecarKinds.Find(lineage.Name, facts) is not { Role: ContainerRole.Plain }
+            || !_lineages.Values.Any(other => other != lineage && other.IsGating))
+        {
+            return false;
+        }
+
+        TimeSpan limit = _options.Teardown.GateLimit;
+        limit = patience is { } time && time - GateMargin < limit ? time - GateMargin : limit;
+        _gateUntil ??= now + (limit > TimeSpan.Zero ? limit : TimeSpan.Zero);
+        if (now < _gateUntil)
+        {
+            return true;
+        }
+
+        OpenGates(GateReason.TookTooLong);
+        return false;
+    }
+
+    private void OpenGates(GateReason reason)
+    {
+        _gateUntil = null;
+        foreach (Lineage lineage in _lineages.Values.Where(lineage => lineage.IsGating))
+        {
+            OpenGate(lineage, reason);
+        }
+    }
+
+    private void OpenGate(Lineage lineage, GateReason reason)
+    {
+        if (!lineage.IsGateOpen)
+        {
+            lineage.OpenGate();
+            _pod.Commands.Add(new GateOpened(lineage.Name, reason));
+        }
+    }
+
+    /// <summary>
+    /// When every main has completed for good the adopted sidecars have nothing left to do: the kubelet waits for them only because it
+    /// takes them for mains. Which containers are mains only the spec tells.
+    /// </summary>
+    private void NoteCompletion()
+    {
+        if (_pod.HaveMainsCompleted || _pod is not { Mode: SupervisionMode.On, Annotation: { IsSuperviseOff: false, Sidecars.Length: > 0 }, Facts: { } facts }
+            || _pod.RestartPolicy is not { } policy || policy == PodRestartPolicy.Always)
+        {
+            return;
+        }
+
+        bool hasMains = false;
+        foreach (ContainerFacts main in facts.Containers)
+        {
+            if (main.Role != ContainerRole.Plain || _pod.Annotation.Find(main.Name) is not null)
+            {
+                continue;
+            }
+
+            if (main.HasRestartRules || !_lineages.TryGetValue(main.Name, out Lineage? lineage))
+            {
+                return;
+            }
+
+            if (!lineage.HasCompleted(policy))
+            {
+                if (lineage.EndedUnknown is { } id && _inspected.Add(id))
+                {
+                    _pod.Commands.Add(new InspectInstance(main.Name, id));
+                }
+
+                return;
+            }
+
+            hasMains = true;
+        }
+
+        _pod.HaveMainsCompleted = hasMains;
+        _pod.IsChanged |= hasMains;
     }
 
     private void StopSandboxNow(DateTimeOffset now)
@@ -386,7 +492,14 @@ public sealed partial class PodSupervisor
     {
         if (!_pod.IsSandboxGone)
         {
+            NoteCompletion();
+            _teardown.EndServing(now);
             _teardown.Advance(now);
+            if (_gateUntil is { } until && (now >= until || _pod.TerminatingSince is not null))
+            {
+                OpenGates(now >= until ? GateReason.TookTooLong : GateReason.PodEnds);
+            }
+
             if (_teardown.IsOver && !_pod.IsSandboxStopping)
             {
                 StopSandboxNow(now);
@@ -414,6 +527,7 @@ public sealed partial class PodSupervisor
         }
 
         DateTimeOffset? next = _lineages.Values.Min(l => l.NextDue);
+        next = _gateUntil is { } gate && (next is null || gate < next) ? gate : next;
         next = _teardown.NextDue is { } due && (next is null || due < next) ? due : next;
         if (next is { } at && next != _scheduled)
         {

@@ -27,6 +27,9 @@ public sealed record PodRecord : StateRecord
     /// <summary>The grace period that its containers' annotations tell.</summary>
     public TimeSpan? AnnotatedGrace { get; init; }
 
+    /// <summary>All main containers had completed for good: written before the first sidecar is stopped for it.</summary>
+    public bool HaveMainsCompleted { get; init; }
+
     /// <summary>Stops that were asked for and are not over: written before any of them is forwarded or sent.</summary>
     public IReadOnlyList<StopRecord> Stops { get; init; } = [];
 
@@ -73,6 +76,12 @@ public sealed record InstanceRecord
     /// <summary>Known to be dead, and decided about.</summary>
     public bool IsDecided { get; init; }
 
+    /// <summary>An adopted sidecar's instance that ended after the mains had completed: shown as completed from here on.</summary>
+    public bool HasServed { get; init; }
+
+    /// <summary>Its exit code, where one is known; kept for what is shown of it.</summary>
+    public int? ExitCode { get; init; }
+
     /// <summary>Removed; its id still stands for the lineage (rule 4).</summary>
     public bool IsRemoved { get; init; }
 }
@@ -106,6 +115,9 @@ public sealed record LineageRecord : StateRecord
 
     /// <summary>The highest attempt that ever ran or was a caller's.</summary>
     public int HighestAttempt { get; init; } = -1;
+
+    /// <summary>Other containers' starts wait for this sidecar no more, for the rest of the sandbox's life.</summary>
+    public bool IsGateOpen { get; init; }
 
     /// <summary>Deaths in a row without a time of health between.</summary>
     public int Streak { get; init; }

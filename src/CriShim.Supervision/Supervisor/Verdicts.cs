@@ -51,6 +51,9 @@ public enum ShownState
     /// <summary>RUNNING, with the fields of a running container: it is dead, and its replacement is on the way (rule 3).</summary>
     Running,
 
+    /// <summary>EXITED with 0, reason Completed: an adopted sidecar that was ended because the pod's mains had completed.</summary>
+    Completed,
+
     /// <summary>Not at all: a replacement that does not run yet. Shown as CREATED, kubelet 1.36 would create another attempt (section 2).</summary>
     Hidden,
 }

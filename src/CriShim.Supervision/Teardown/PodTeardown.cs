@@ -204,6 +204,25 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
         Advance(now);
     }
 
+    /// <summary>The mains have completed for good: adopted sidecars are ended, in order, as if the pod were.</summary>
+    public void EndServing(DateTimeOffset now)
+    {
+        if (!pod.HaveMainsCompleted || !Applies)
+        {
+            return;
+        }
+
+        foreach (Lineage lineage in lineages.Values)
+        {
+            // One that is just being restarted ends when it runs: its own end, from before, would be taken for the pod's failure.
+            if (lineage is { IsServing: true, IsBusy: false, Live: not null } && !_stops.ContainsKey(lineage.Name))
+            {
+                _stops.Add(lineage.Name, new PendingStop(lineage.Name, now, now + Least(pod.Grace, options.MaxGrace), isCallers: false) { IsProven = true });
+                pod.IsChanged = true;
+            }
+        }
+    }
+
     /// <summary>Whatever has changed: gives turns, and drives what is ending.</summary>
     public void Advance(DateTimeOffset now)
     {

@@ -23,4 +23,7 @@ public sealed record TeardownOptions
 
     /// <summary>For an impatient caller the whole teardown takes at most this, from its first call on, the sandbox's own stop included.</summary>
     public TimeSpan ImpatientTotal { get; init; } = TimeSpan.FromSeconds(8);
+
+    /// <summary>How long the start of a main may wait for an adopted sidecar's startup probe.</summary>
+    public TimeSpan GateLimit { get; init; } = TimeSpan.FromSeconds(60);
 }

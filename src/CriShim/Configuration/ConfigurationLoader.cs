@@ -36,7 +36,7 @@ internal sealed class ConfigurationLoader
         ["supervision.restart.annotationBounds.initialDelay"] = ["least", "most"],
         ["supervision.restart.annotationBounds.maxDelay"] = ["least", "most"],
         ["supervision.restart.annotationBounds.resetAfter"] = ["least", "most"],
-        ["supervision.teardown"] = ["maxGrace", "sidecarFloor", "unprovenHold", "notHeldUpTo", "impatientBelow", "impatientTotal"],
+        ["supervision.teardown"] = ["maxGrace", "sidecarFloor", "unprovenHold", "notHeldUpTo", "impatientBelow", "impatientTotal", "gateLimit"],
         ["discovery"] = ["nodeName", "kubeconfig", "podManifests", "kubeletPods"],
         ["kubelet"] = ["rootDirectory", "podLogsDirectory", "containerLogsDirectory"],
     };
@@ -179,6 +179,7 @@ internal sealed class ConfigurationLoader
             NotHeldUpTo = TakeDuration($"{place}.notHeldUpTo", defaults.NotHeldUpTo, TimeSpan.Zero, minute),
             ImpatientBelow = TakeDuration($"{place}.impatientBelow", defaults.ImpatientBelow, TimeSpan.Zero, minute),
             ImpatientTotal = TakeDuration($"{place}.impatientTotal", defaults.ImpatientTotal, second, minute),
+            GateLimit = TakeDuration($"{place}.gateLimit", defaults.GateLimit, TimeSpan.Zero, minute),
         };
     }
 

@@ -22,8 +22,8 @@ public sealed class DrainedNodeTests
         [
             Assert.Throws<RpcException>(bed.Node.BeforeRunPodSandbox),
             await Assert.ThrowsAsync<RpcException>(() => bed.Node.BeforeCreateAsync(NodeBed.Create(1), CancellationToken.None)),
-            await Assert.ThrowsAsync<RpcException>(() => bed.Node.BeforeStartAsync(created, CancellationToken.None)),
-            await Assert.ThrowsAsync<RpcException>(() => bed.Node.BeforeStartAsync("of another pod", CancellationToken.None)),
+            await Assert.ThrowsAsync<RpcException>(() => bed.Node.BeforeStartAsync(created, DateTime.MaxValue, CancellationToken.None)),
+            await Assert.ThrowsAsync<RpcException>(() => bed.Node.BeforeStartAsync("of another pod", DateTime.MaxValue, CancellationToken.None)),
         ];
         Assert.All(refused, refusal => Assert.Equal(StatusCode.Unavailable, refusal.StatusCode));
         Assert.All(refused, refusal => Assert.Contains("crishim drain --cancel", refusal.Status.Detail, StringComparison.Ordinal));

@@ -146,7 +146,7 @@ internal sealed class NodeBed : IAsyncDisposable
     public async Task<string> RunAsync(CreateContainerRequest request)
     {
         string id = await CreateAsync(request);
-        if (!await Node.BeforeStartAsync(id, CancellationToken.None))
+        if (!await Node.BeforeStartAsync(id, DateTime.MaxValue, CancellationToken.None))
         {
             Backend.Start(new StartContainerRequest { ContainerId = id });
             Node.OnStarted(id);

@@ -139,7 +139,7 @@ public sealed class TeardownTests
         RpcException[] refused =
         [
             await Assert.ThrowsAsync<RpcException>(() => bed.Node.BeforeCreateAsync(NodeBed.Create(1, name: "app"), CancellationToken.None)),
-            await Assert.ThrowsAsync<RpcException>(() => bed.Node.BeforeStartAsync(late, CancellationToken.None)),
+            await Assert.ThrowsAsync<RpcException>(() => bed.Node.BeforeStartAsync(late, DateTime.MaxValue, CancellationToken.None)),
         ];
         bed.Backend.Exit("c1", 0);
         await stop;

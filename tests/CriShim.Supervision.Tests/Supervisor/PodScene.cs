@@ -24,10 +24,14 @@ internal sealed class PodScene
         Tell(new FactsChanged(Facts));
         Take(Supervisor.ArbitrateCreate("proxy", 0, true, true, Now).Commands);
         Tell(new ContainerCreated("p0", "proxy", 0, Now));
-        Take(Supervisor.ArbitrateStart("p0", Now).Commands);
+        Take(Supervisor.ArbitrateStart("p0", null, Now).Commands);
         Tell(new ContainerStarted("p0", Now));
+        Started = Commands;
         After(5);
     }
+
+    /// <summary>What the start of "proxy" wanted done.</summary>
+    public IReadOnlyList<PodCommand> Started { get; }
 
     public PodSupervisorOptions Options { get; }
 
@@ -67,12 +71,26 @@ internal sealed class PodScene
         }
     }
 
+    /// <summary>A caller creates another container of the pod, its id is its name.</summary>
+    public void Creates(string name)
+    {
+        Take(Supervisor.ArbitrateCreate(name, 0, true, true, Now).Commands);
+        Tell(new ContainerCreated(name, name, 0, Now));
+    }
+
+    public Verdict Start(string id, double? patience = null)
+    {
+        StartVerdict verdict = Supervisor.ArbitrateStart(id, patience is { } seconds ? TimeSpan.FromSeconds(seconds) : null, Now);
+        Take(verdict.Commands);
+        return verdict.Verdict;
+    }
+
     /// <summary>Another container of the pod starts, its id is its name.</summary>
     public void Starts(string name)
     {
         Take(Supervisor.ArbitrateCreate(name, 0, true, true, Now).Commands);
         Tell(new ContainerCreated(name, name, 0, Now));
-        Take(Supervisor.ArbitrateStart(name, Now).Commands);
+        Take(Supervisor.ArbitrateStart(name, null, Now).Commands);
         Tell(new ContainerStarted(name, Now));
         After(1);
     }

@@ -199,7 +199,7 @@ public sealed class PodSupervisorTests
         scene.Dies("p0", 143);
         Assert.Equal(Verdict.Forward, scene.Supervisor.ArbitrateCreate("proxy", 1, true, true, scene.Now).Verdict);
         scene.Tell(new ContainerCreated("p1", "proxy", 1, scene.Now));
-        Assert.Equal(Verdict.Forward, scene.Supervisor.ArbitrateStart("p1", scene.Now).Verdict);
+        Assert.Equal(Verdict.Forward, scene.Supervisor.ArbitrateStart("p1", null, scene.Now).Verdict);
         scene.Tell(new ContainerStarted("p1", scene.Now));
         scene.After(61);
         scene.Dies("p1");
@@ -248,9 +248,9 @@ public sealed class PodSupervisorTests
         CreateVerdict create = scene.Supervisor.ArbitrateCreate("proxy", 1, true, true, scene.Now);
         Assert.Equal((Verdict.Answer, "p1"), (create.Verdict, create.ContainerId));
         Assert.Equal(ShownState.AsBackend, scene.Shown(1));
-        Assert.Equal(Verdict.Wait, scene.Supervisor.ArbitrateStart("p1", scene.Now).Verdict);
+        Assert.Equal(Verdict.Wait, scene.Supervisor.ArbitrateStart("p1", null, scene.Now).Verdict);
         scene.Tell(new ReplacementStarted("p1", scene.Now));
-        Assert.Equal(Verdict.Answer, scene.Supervisor.ArbitrateStart("p1", scene.Now).Verdict);
+        Assert.Equal(Verdict.Answer, scene.Supervisor.ArbitrateStart("p1", null, scene.Now).Verdict);
     }
 
     [Fact]

@@ -824,7 +824,7 @@ internal sealed class World
 
                 break;
             case CallKind.Start:
-                StartVerdict start = _shim.ArbitrateStart(call.Id, Now);
+                StartVerdict start = _shim.ArbitrateStart(call.Id, null, Now);
                 Note($"  start of {call.Id}: {start.Verdict}");
                 Do(start.Commands);
                 if (_shim is null || (start.Verdict == Verdict.Wait && mayWait))

@@ -78,7 +78,7 @@ internal sealed class TeardownScene
     {
         Take(_supervisor.ArbitrateCreate(name, 0, true, true, Now).Commands);
         Tell(new ContainerCreated(name, name, 0, Now));
-        Take(_supervisor.ArbitrateStart(name, Now).Commands);
+        Take(_supervisor.ArbitrateStart(name, null, Now).Commands);
         Tell(new ContainerStarted(name, Now));
         _containers[name] = BackendState.Running;
     }
@@ -109,7 +109,7 @@ internal sealed class TeardownScene
 
     public Verdict Create(string name) => _supervisor.ArbitrateCreate(name, 1, true, true, Now).Verdict;
 
-    public Verdict Start(string name) => _supervisor.ArbitrateStart(name, Now).Verdict;
+    public Verdict Start(string name) => _supervisor.ArbitrateStart(name, null, Now).Verdict;
 
     public Verdict Remove(string name) => _supervisor.ArbitrateRemove(name, Now).Verdict;
 

@@ -1,0 +1,52 @@
+using CriShim.Supervision.Pods;
+using CriShim.Supervision.Sidecars;
+
+namespace CriShim.Supervision.Supervisor;
+
+/// <content>
+/// What is special about adopted sidecars: plain containers to the kubelet, which waits for all of them to complete, and starts mains
+/// without waiting for them.
+/// </content>
+internal sealed partial class Lineage
+{
+    private string? _probed;
+
+    /// <summary>The starts of other containers wait for it: it has a startup probe, which has not passed in this sandbox yet.</summary>
+    public bool IsGating => !IsGateOpen && StartupProbe is not null
+        && State is not (LineageState.Absent or LineageState.Created or LineageState.Resting);
+
+    public bool IsGateOpen { get; private set; }
+
+    /// <summary>The pod's mains have completed, and it is to be ended, or was: its own end is no failure any more.</summary>
+    public bool IsServing => pod.HaveMainsCompleted && pod.KindOf(Name) == SidecarKind.Adopted;
+
+    /// <summary>A main container that will not run again, by the pod's restartPolicy.</summary>
+    public bool HasCompleted(PodRestartPolicy policy) =>
+        Current is { IsDead: true } ended && !IsCallerCreating && (policy == PodRestartPolicy.Never || ended.Exit?.ExitCode == 0);
+
+    /// <summary>It is dead, and nobody told how.</summary>
+    public string? EndedUnknown => Current is { IsDead: true, IsRemoved: false, Exit: null } ended ? ended.Id : null;
+
+    /// <summary>The exit code of one that is shown as completed, for what is said about it.</summary>
+    public int? TrueExitCode(string id) => Find(id)?.Exit?.ExitCode;
+
+    public void OpenGate()
+    {
+        if (!IsGateOpen)
+        {
+            IsGateOpen = true;
+            Changed();
+        }
+    }
+
+    private AnnotationMap? StartupProbe => pod.KindOf(Name) == SidecarKind.Adopted ? pod.Annotation.Find(Name)?.StartupProbe : null;
+
+    private void Probe()
+    {
+        if (IsGating && Current is { IsAlive: true } instance && _probed != instance.Id)
+        {
+            _probed = instance.Id;
+            pod.Commands.Add(new ProbeStartup(Name, instance.Id, StartupProbe!));
+        }
+    }
+}
