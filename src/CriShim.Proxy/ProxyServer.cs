@@ -21,9 +21,10 @@ public sealed class ProxyServer : IAsyncDisposable
         _options = options;
         _listener = listener;
         _log = new ProxyLog(loggerFactory.CreateLogger("CriShim.Proxy"));
-        _loop = new ProxyLoop(options, listener, _log, time ?? TimeProvider.System);
-        var service = new RuntimeService(
-            loggerFactory.CreateLogger("CriShim.RuntimeService"), supervision ?? new NoSupervision(), time ?? TimeProvider.System);
+        supervision ??= new NoSupervision();
+        time ??= TimeProvider.System;
+        _loop = new ProxyLoop(options, listener, _log, time) { RewritesViews = () => supervision.RewritesViews };
+        var service = new RuntimeService(loggerFactory.CreateLogger("CriShim.RuntimeService"), supervision, time);
         foreach ((string path, TypedMethod method) in service.Bind())
         {
             _loop.Methods.Find(System.Text.Encoding.ASCII.GetBytes(path)).Typed = method;

@@ -281,6 +281,14 @@ internal sealed class CallerConnection : Http2Connection
             return;
         }
 
+        if (method.IsUnknownStream && Loop.RewritesViews())
+        {
+            // Rule 17. A kubelet takes this for a backend that is too old for the method, and asks for the list in one message.
+            call.ToBackend.SourceEnded = endStream;
+            Answer(call, StatusCode.Unimplemented, $"crishim does not know {method.Path}, and containers are to be shown otherwise than it may list them");
+            return;
+        }
+
         ReadOnlySpan<byte> block = Loop.Encode(fields);
         if (method.Typed is { } typed && typed.WantsToLook() && !IsCompressed(fields))
         {

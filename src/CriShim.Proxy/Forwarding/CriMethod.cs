@@ -39,6 +39,11 @@ internal sealed class CriMethod
     /// <summary>A stream that only ends when its caller or its backend does: it must not hold up a stop.</summary>
     public bool IsEndless { get; init; }
 
+    /// <summary>
+    /// A method that this build does not know and that answers with a stream, by its name: it may list what is to be shown otherwise.
+    /// </summary>
+    public bool IsUnknownStream { get; init; }
+
     public SubjectField Subject { get; init; }
 
     /// <summary>The service's typed handler for this method, if it has one.</summary>

@@ -70,7 +70,10 @@ internal sealed class MethodTable
     private CriMethod Learn(ReadOnlySpan<byte> path)
     {
         bool forwarded = IsForwarded(path);
-        var method = new CriMethod(forwarded ? Encoding.ASCII.GetString(path) : Printable(path), forwarded);
+        var method = new CriMethod(forwarded ? Encoding.ASCII.GetString(path) : Printable(path), forwarded)
+        {
+            IsUnknownStream = path.IndexOf(".RuntimeService/Stream"u8) > 0,
+        };
         if (forwarded && _learned < MaxLearned && path.Length <= MaxPathLength)
         {
             _learned++;

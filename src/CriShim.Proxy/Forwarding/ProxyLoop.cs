@@ -65,6 +65,9 @@ internal sealed class ProxyLoop : IDisposable
 
     public MethodTable Methods { get; } = new();
 
+    /// <summary>Whether something is to be shown otherwise than the backend says: then streams that can't be read are refused.</summary>
+    public Func<bool> RewritesViews { get; init; } = static () => false;
+
     /// <summary>For requests whose header block is too large to be read.</summary>
     public CriMethod UnreadableMethod { get; } = new("(unreadable)", isForwarded: false);
 
