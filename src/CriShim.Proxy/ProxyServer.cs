@@ -21,7 +21,7 @@ public sealed class ProxyServer : IAsyncDisposable
         _options = options;
         _listener = listener;
         _log = new ProxyLog(loggerFactory.CreateLogger("CriShim.Proxy"));
-        _loop = new ProxyLoop(options, listener, _log, time ?? TimeProvider.System);
+        _loop = new ProxyLoop(options.BackendSocketPath, new MethodTable(), listener, _log, time ?? TimeProvider.System);
         var service = new RuntimeService(loggerFactory.CreateLogger("CriShim.RuntimeService"), supervision ?? new NoSupervision());
         foreach ((string path, TypedMethod method) in service.Bind())
         {
@@ -36,7 +36,7 @@ public sealed class ProxyServer : IAsyncDisposable
     public void Start()
     {
         _started = true;
-        _loop.Start();
+        _loop.Start("proxy");
         _log.Serving(_listener.Path, _options.BackendSocketPath);
     }
 
@@ -47,6 +47,9 @@ public sealed class ProxyServer : IAsyncDisposable
         _loop.Post(turn.SetResult);
         return turn.Task.WaitAsync(cancellationToken);
     }
+
+    /// <summary>The callers that are connected now.</summary>
+    public Task<IReadOnlyList<CallerInfo>> CallersAsync(CancellationToken cancellationToken) => _loop.CallersAsync(cancellationToken);
 
     /// <summary>
     /// Stops accepting, tells callers to go away, ends endless streams with UNAVAILABLE at once and other calls when
