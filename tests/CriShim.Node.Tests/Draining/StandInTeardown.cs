@@ -10,6 +10,8 @@ internal sealed class StandInTeardown : IPodTeardown
     private readonly Dictionary<string, PodEndState> _states = new(StringComparer.Ordinal);
     private readonly List<(string SandboxId, double Seconds)> _begun = [];
 
+    private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
     public bool IsNodeKnown { get; set; } = true;
 
     /// <summary>Called before each begin, under no lock.</summary>
@@ -24,6 +26,21 @@ internal sealed class StandInTeardown : IPodTeardown
                 return [.. _begun];
             }
         }
+    }
+
+    /// <summary>So many were begun.</summary>
+    public Task BegunAsync(int count)
+    {
+        lock (_lock)
+        {
+            return _begun.Count >= count ? Task.CompletedTask : WaitAsync(_changed.Task, count);
+        }
+    }
+
+    private async Task WaitAsync(Task changed, int count)
+    {
+        await changed;
+        await BegunAsync(count);
     }
 
     public void Add(params string[] sandboxIds)
@@ -72,6 +89,8 @@ internal sealed class StandInTeardown : IPodTeardown
         lock (_lock)
         {
             _begun.Add((sandboxId, grace.TotalSeconds));
+            _changed.SetResult();
+            _changed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             _states[sandboxId] = new PodEndState(PodEndPhase.Ending, ["main"], "main containers");
         }
     }
