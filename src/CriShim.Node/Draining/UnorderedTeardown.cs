@@ -8,17 +8,17 @@ namespace CriShim.Node.Draining;
 internal sealed class UnorderedTeardown(RuntimeAdapter backend, TimeProvider time, CancellationToken stopping) : IPodTeardown
 {
     private readonly ConcurrentDictionary<string, PodEndState> _states = new(StringComparer.Ordinal);
-    private int _listing;
-    private volatile IReadOnlyList<PodToEnd>? _ready;
 
-    public IReadOnlyList<PodToEnd>? ReadyPods()
+    public async Task<IReadOnlyList<PodToEnd>?> ListReadyPodsAsync(CancellationToken cancellationToken)
     {
-        if (Interlocked.Exchange(ref _listing, 1) == 0)
-        {
-            _ = Task.Run(ListAsync, CancellationToken.None);
-        }
-
-        return _ready;
+        CallResult<ListPodSandboxResponse> listed = await backend.ListPodSandboxAsync(null, cancellationToken).ConfigureAwait(false);
+        return listed.Value is not { } sandboxes
+            ? null
+            :
+            [
+                .. sandboxes.Items.Where(sandbox => sandbox.State == PodSandboxState.SandboxReady)
+                    .Select(sandbox => new PodToEnd(sandbox.Id, sandbox.Metadata?.Namespace ?? "", sandbox.Metadata?.Name ?? "")),
+            ];
     }
 
     public void BeginEnd(string sandboxId, TimeSpan grace)
@@ -31,29 +31,6 @@ internal sealed class UnorderedTeardown(RuntimeAdapter backend, TimeProvider tim
     }
 
     public PodEndState? StateOf(string sandboxId) => _states.GetValueOrDefault(sandboxId);
-
-    private async Task ListAsync()
-    {
-        try
-        {
-            CallResult<ListPodSandboxResponse> listed = await backend.ListPodSandboxAsync(null, stopping).ConfigureAwait(false);
-            if (listed.Value is { } sandboxes)
-            {
-                _ready =
-                [
-                    .. sandboxes.Items.Where(sandbox => sandbox.State == PodSandboxState.SandboxReady)
-                        .Select(sandbox => new PodToEnd(sandbox.Id, sandbox.Metadata?.Namespace ?? "", sandbox.Metadata?.Name ?? "")),
-                ];
-            }
-        }
-        catch (OperationCanceledException)
-        {
-        }
-        finally
-        {
-            Volatile.Write(ref _listing, 0);
-        }
-    }
 
     private async Task EndAsync(string sandboxId, TimeSpan grace)
     {

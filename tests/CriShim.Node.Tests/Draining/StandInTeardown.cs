@@ -14,6 +14,9 @@ internal sealed class StandInTeardown : IPodTeardown
 
     public bool IsNodeKnown { get; set; } = true;
 
+    /// <summary>Lists are answered once this is done.</summary>
+    public Task ListGate { get; set; } = Task.CompletedTask;
+
     /// <summary>Called before each begin, under no lock.</summary>
     public Action<string>? OnBegin { get; set; }
 
@@ -75,12 +78,17 @@ internal sealed class StandInTeardown : IPodTeardown
         }
     }
 
-    public IReadOnlyList<PodToEnd>? ReadyPods()
+    public async Task<IReadOnlyList<PodToEnd>?> ListReadyPodsAsync(CancellationToken cancellationToken)
     {
+        PodToEnd[] ready;
         lock (_lock)
         {
-            return IsNodeKnown ? [.. _ready] : null;
+            ready = [.. _ready];
         }
+
+        // As a backend does: what it answers is as of when it was asked.
+        await ListGate.ConfigureAwait(false);
+        return IsNodeKnown ? ready : null;
     }
 
     public void BeginEnd(string sandboxId, TimeSpan grace)
