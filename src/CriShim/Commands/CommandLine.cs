@@ -16,7 +16,7 @@ internal static class CommandLine
         var root = new RootCommand("Stands between the kubelet and containerd: forwards CRI calls and looks after sidecars.");
         var serve = new ServeCommand();
         root.Add(serve.Command);
-        root.Add(new DrainCommand(new KubeletEvidence(), new QueuedShutdown(), TimeProvider.System).Command);
+        root.Add(new DrainCommand(new KubeletEvidence(), new QueuedShutdown(), [Environment.ProcessPath!], TimeProvider.System).Command);
         root.Add(VersionCommand.Create());
         ParseResult parse = root.Parse(args, Parsing);
         try

@@ -241,7 +241,7 @@ public sealed class DrainCommandTests : IAsyncDisposable
 
     private async Task<(int Code, string Output, string Error)> RunWithAsync(string? systemctl, params string[] arguments)
     {
-        var command = new DrainCommand(new KubeletEvidence(_directory.File("proc")), new QueuedShutdown(systemctl ?? "/nowhere/systemctl"), TimeProvider.System);
+        var command = new DrainCommand(new KubeletEvidence(_directory.File("proc")), new QueuedShutdown(systemctl ?? "/nowhere/systemctl"), ["/nowhere/crishim"], TimeProvider.System);
         string[] whole = arguments.Contains("--admin") || arguments.Contains("--config") ? arguments : [.. arguments, "--admin", _bed.SocketFile];
         using var output = new StringWriter();
         using var error = new StringWriter();

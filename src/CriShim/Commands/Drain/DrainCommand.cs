@@ -22,8 +22,11 @@ internal sealed class DrainCommand
     /// <summary>Beyond the grace: killing, and stopping sandboxes (network plugins take their time).</summary>
     private static readonly TimeSpan Margin = TimeSpan.FromSeconds(20);
 
-    /// <summary>A crishim that is being restarted is there again within this; it is asked again for so long, where it can't be reached.</summary>
+    /// <summary>A crishim that is being restarted is there again within this.</summary>
     private static readonly TimeSpan RestartPatience = TimeSpan.FromSeconds(3);
+
+    /// <summary>How long another crishim may take to serve.</summary>
+    private static readonly TimeSpan SubstitutePatience = TimeSpan.FromSeconds(10);
 
     private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(200);
 
@@ -63,10 +66,16 @@ internal sealed class DrainCommand
 
     private readonly KubeletEvidence _kubelets;
     private readonly QueuedShutdown _shutdown;
+    private readonly IReadOnlyList<string> _crishim;
     private readonly TimeProvider _time;
 
-    public DrainCommand(KubeletEvidence kubelets, QueuedShutdown shutdown, TimeProvider time)
+    /// <param name="kubelets">Tells whether one is alive.</param>
+    /// <param name="shutdown">Tells whether the node is shutting down.</param>
+    /// <param name="crishim">How this program is started, for a shutdown that outlives the crishim that serves.</param>
+    /// <param name="time">The clock.</param>
+    public DrainCommand(KubeletEvidence kubelets, QueuedShutdown shutdown, IReadOnlyList<string> crishim, TimeProvider time)
     {
+        _crishim = crishim;
         _kubelets = kubelets;
         _shutdown = shutdown;
         _time = time;
@@ -138,12 +147,10 @@ internal sealed class DrainCommand
                 return ExitCode.Success;
             }
 
-            // At a shutdown nobody tries again.
-            DrainResponse begun = await PatientlyAsync(
-                () => supervisor.DrainAsync(new DrainRequest { Grace = Duration.FromTimeSpan(grace), Force = force }, cancellationToken: cancellationToken).ResponseAsync,
-                atShutdown ? RestartPatience : TimeSpan.Zero,
-                cancellationToken);
-            return await WatchAsync(supervisor, begun.Drain, json, output, error, cancellationToken);
+            await using SubstituteCrishim? substitute = atShutdown ? new SubstituteCrishim(_crishim, parse.GetValue(_config), socket) : null;
+            var request = new DrainRequest { Grace = Duration.FromTimeSpan(grace), Force = force };
+            DrainResponse begun = await BeginAsync(supervisor, request, substitute, cancellationToken);
+            return await WatchAsync(supervisor, begun.Drain, substitute, json, output, error, cancellationToken);
         }
         catch (RpcException failure)
         {
@@ -153,14 +160,15 @@ internal sealed class DrainCommand
         }
         catch (InvalidOperationException failure)
         {
-            error.WriteLine($"crishim: whether the node is shutting down is not known, so no pod is ended: {failure.Message}");
+            error.WriteLine($"crishim: {failure.Message}");
         }
 
         return ExitCode.Failure;
     }
 
     private async Task<int> WatchAsync(
-        Supervisor.SupervisorClient supervisor, DrainState drain, bool json, TextWriter output, TextWriter error, CancellationToken cancellationToken)
+        Supervisor.SupervisorClient supervisor, DrainState drain, SubstituteCrishim? substitute, bool json, TextWriter output, TextWriter error,
+        CancellationToken cancellationToken)
     {
         IDrainProgress progress = json ? new NoProgress() : ProgressOn(output);
         DateTimeOffset began = _time.GetUtcNow();
@@ -190,12 +198,18 @@ internal sealed class DrainCommand
 
                 drain = Merge(drain, answer.Drain);
             }
-            catch (RpcException failure) when (failure.StatusCode == StatusCode.Unavailable)
+            catch (RpcException failure) when (failure.StatusCode != StatusCode.Unimplemented && !cancellationToken.IsCancellationRequested)
             {
+                // A connection that breaks in the middle of a call is Unavailable or Internal, as the moment will have it.
                 if (awaySince is null)
                 {
                     awaySince = now;
                     progress.Say("crishim is away; it goes on with the drain as soon as it is back");
+                }
+                else if (substitute is { IsStarted: false } && now - awaySince >= RestartPatience)
+                {
+                    progress.Say("crishim does not come back; another one goes on with the drain");
+                    substitute.Start();
                 }
             }
         }
@@ -223,17 +237,28 @@ internal sealed class DrainCommand
         return now;
     }
 
-    private async Task<T> PatientlyAsync<T>(Func<Task<T>> call, TimeSpan patience, CancellationToken cancellationToken)
+    /// <summary>
+    /// Where no crishim serves, a person is told at once. At a shutdown nobody tries again: one that is being restarted is waited for, and
+    /// then another one takes its place.
+    /// </summary>
+    private async Task<DrainResponse> BeginAsync(
+        Supervisor.SupervisorClient supervisor, DrainRequest request, SubstituteCrishim? substitute, CancellationToken cancellationToken)
     {
         long began = _time.GetTimestamp();
         while (true)
         {
             try
             {
-                return await call();
+                return await supervisor.DrainAsync(request, cancellationToken: cancellationToken);
             }
-            catch (RpcException failure) when (failure.StatusCode == StatusCode.Unavailable && _time.GetElapsedTime(began) < patience)
+            catch (RpcException failure) when (failure.StatusCode is StatusCode.Unavailable or StatusCode.Internal
+                && substitute is not null && _time.GetElapsedTime(began) < RestartPatience + SubstitutePatience)
             {
+                if (!substitute.IsStarted && _time.GetElapsedTime(began) >= RestartPatience)
+                {
+                    substitute.Start();
+                }
+
                 await Task.Delay(PollInterval, _time, cancellationToken);
             }
         }

@@ -33,11 +33,14 @@ internal sealed class QueuedShutdown(string systemctl = "systemctl")
             await process.WaitForExitAsync();
             return process.ExitCode == 0
                 ? output
-                : throw new InvalidOperationException($"{systemctl} {arguments[0]} failed: {(await error).Trim()}");
+                : throw Unknown($"{systemctl} {arguments[0]} failed: {(await error).Trim()}");
         }
         catch (Win32Exception exception)
         {
-            throw new InvalidOperationException($"{systemctl} can't be run: {exception.Message}", exception);
+            throw Unknown($"{systemctl} can't be run: {exception.Message}");
         }
     }
+
+    private static InvalidOperationException Unknown(string reason) =>
+        new($"whether the node is shutting down is not known, so no pod is ended: {reason}");
 }
