@@ -23,7 +23,7 @@ public sealed class ProxyServer : IAsyncDisposable
         _log = new ProxyLog(loggerFactory.CreateLogger("CriShim.Proxy"));
         supervision ??= new NoSupervision();
         time ??= TimeProvider.System;
-        _loop = new ProxyLoop(options, listener, _log, time) { RewritesViews = () => supervision.RewritesViews };
+        _loop = new ProxyLoop(options.BackendSocketPath, new MethodTable(), listener, _log, time) { RewritesViews = () => supervision.RewritesViews };
         var service = new RuntimeService(loggerFactory.CreateLogger("CriShim.RuntimeService"), supervision, time);
         foreach ((string path, TypedMethod method) in service.Bind())
         {
@@ -38,7 +38,7 @@ public sealed class ProxyServer : IAsyncDisposable
     public void Start()
     {
         _started = true;
-        _loop.Start();
+        _loop.Start("proxy");
         _log.Serving(_listener.Path, _options.BackendSocketPath);
     }
 
@@ -49,6 +49,9 @@ public sealed class ProxyServer : IAsyncDisposable
         _loop.Post(turn.SetResult);
         return turn.Task.WaitAsync(cancellationToken);
     }
+
+    /// <summary>The callers that are connected now.</summary>
+    public Task<IReadOnlyList<CallerInfo>> CallersAsync(CancellationToken cancellationToken) => _loop.CallersAsync(cancellationToken);
 
     /// <summary>
     /// Stops accepting, tells callers to go away, ends endless streams with UNAVAILABLE at once and other calls when
