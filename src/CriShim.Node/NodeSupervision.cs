@@ -89,13 +89,18 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
         _slotTimer = time.CreateTimer(static state => ((NodeSupervision)state!).GrantSlots(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _backend = new RuntimeAdapter(new RuntimeAdapterOptions { SocketPath = options.BackendSocketPath }, logger, time);
         _events = new ContainerdEvents(new ContainerdEventsOptions { SocketPath = options.BackendSocketPath }, logger, time);
-        Drain = new NodeDrain(
-            new OrderedTeardown(() => _known.Task.IsCompleted ? _pods.Values : null, sandboxId => _pods.GetValueOrDefault(sandboxId)), Store, logger, time);
-        Drain.Start();
         Endings = new Endings(this, _backend);
         _prober = new Prober(_backend, time);
         Probing = new StartupProbing(this, _backend, _prober);
         Replacements = new Replacements(this, _backend, new ContainerFiles(options.Files));
+
+        // Calls are refused from the first one on; pods are ended once their records are read.
+        Drain = new NodeDrain(
+            new OrderedTeardown(
+                async () => _known.Task.IsCompleted && await RelistAllAsync().ConfigureAwait(false) ? _pods.Values : null,
+                sandboxId => _pods.GetValueOrDefault(sandboxId)),
+            Store, logger, time);
+        Drain.Start();
     }
 
     /// <summary>Ends all pods of the node, when an operator or the node's shutdown says so. It is on from the first call that comes.</summary>

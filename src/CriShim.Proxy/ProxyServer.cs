@@ -21,9 +21,10 @@ public sealed class ProxyServer : IAsyncDisposable
         _options = options;
         _listener = listener;
         _log = new ProxyLog(loggerFactory.CreateLogger("CriShim.Proxy"));
-        _loop = new ProxyLoop(options, listener, _log, time ?? TimeProvider.System);
-        var service = new RuntimeService(
-            loggerFactory.CreateLogger("CriShim.RuntimeService"), supervision ?? new NoSupervision(), time ?? TimeProvider.System);
+        supervision ??= new NoSupervision();
+        time ??= TimeProvider.System;
+        _loop = new ProxyLoop(options.BackendSocketPath, new MethodTable(), listener, _log, time) { RewritesViews = () => supervision.RewritesViews };
+        var service = new RuntimeService(loggerFactory.CreateLogger("CriShim.RuntimeService"), supervision, time);
         foreach ((string path, TypedMethod method) in service.Bind())
         {
             _loop.Methods.Find(System.Text.Encoding.ASCII.GetBytes(path)).Typed = method;
@@ -37,7 +38,7 @@ public sealed class ProxyServer : IAsyncDisposable
     public void Start()
     {
         _started = true;
-        _loop.Start();
+        _loop.Start("proxy");
         _log.Serving(_listener.Path, _options.BackendSocketPath);
     }
 
@@ -48,6 +49,9 @@ public sealed class ProxyServer : IAsyncDisposable
         _loop.Post(turn.SetResult);
         return turn.Task.WaitAsync(cancellationToken);
     }
+
+    /// <summary>The callers that are connected now.</summary>
+    public Task<IReadOnlyList<CallerInfo>> CallersAsync(CancellationToken cancellationToken) => _loop.CallersAsync(cancellationToken);
 
     /// <summary>
     /// Stops accepting, tells callers to go away, ends endless streams with UNAVAILABLE at once and other calls when

@@ -1,19 +1,21 @@
 namespace CriShim.Node.Draining;
 
-/// <summary>What a drain asks of the ordered teardown of pods. Safe from any thread; nothing here waits for the backend.</summary>
+/// <summary>What a drain asks of the ordered teardown of pods. Safe from any thread.</summary>
 public interface IPodTeardown
 {
     /// <summary>
-    /// The pods whose sandboxes are ready (one whose teardown runs is still), by the last list of the backend; null while that was not
-    /// listed yet, which is something else than a node without pods.
+    /// Lists the backend now, and gives the pods whose sandboxes are ready (one whose teardown runs is still). Never what an earlier list
+    /// said: a pod that was missed would be killed without its grace. Null where the backend can't be listed, which is something else than
+    /// a node without pods.
     /// </summary>
-    IReadOnlyList<PodToEnd>? ReadyPods();
+    Task<IReadOnlyList<PodToEnd>?> ListReadyPodsAsync(CancellationToken cancellationToken);
 
     /// <summary>
     /// Records the intent and begins to end a pod: main containers, sidecars in reverse start order, then StopPodSandbox. Again for the
-    /// same pod: it joins the teardown that runs, and a shorter grace shortens it; after a failure it tries again.
+    /// same pod: it joins the teardown that runs, and a shorter grace shortens it; after a failure it tries again. Does not wait for the
+    /// backend.
     /// </summary>
-    /// <param name="sandboxId">Of one of <see cref="ReadyPods"/>; where it is gone meanwhile, nothing happens.</param>
+    /// <param name="sandboxId">Of one of <see cref="ListReadyPodsAsync"/>; where it is gone meanwhile, nothing happens.</param>
     /// <param name="grace">The most that it may take from now on. The pod's own grace period holds where it is shorter.</param>
     void BeginEnd(string sandboxId, TimeSpan grace);
 

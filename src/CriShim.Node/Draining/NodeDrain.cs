@@ -34,10 +34,12 @@ public sealed class NodeDrain : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly ITimer _timer;
     private readonly List<Entry> _pods = [];
+    private readonly CancellationTokenSource _stopping = new();
+    private IReadOnlyList<PodToEnd> _ready = [];
+    private int _sweeping;
     private volatile bool _isDraining;
     private bool _isNodeKnown;
     private bool _reportedComplete;
-    private bool _disposed;
     private DrainRecord? _record;
 
     /// <summary>Not draining; nothing is read until <see cref="Start"/>.</summary>
@@ -47,7 +49,7 @@ public sealed class NodeDrain : IAsyncDisposable
         _store = store;
         _log = new DrainLog(logger);
         _time = time;
-        _timer = time.CreateTimer(static drain => ((NodeDrain)drain!).Sweep(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _timer = time.CreateTimer(static drain => _ = ((NodeDrain)drain!).SweepAsync(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>Calls that would bring pods or containers up are refused. Read for every such call.</summary>
@@ -79,7 +81,7 @@ public sealed class NodeDrain : IAsyncDisposable
             Set(record);
         }
 
-        Sweep();
+        _ = SweepAsync();
     }
 
     /// <summary>
@@ -100,6 +102,7 @@ public sealed class NodeDrain : IAsyncDisposable
             {
                 _ = _pods.RemoveAll(entry => entry.State.Phase == PodEndPhase.Done);
                 _pods.ForEach(entry => entry.BegunFor = null);
+                _isNodeKnown = false;
                 Keep(new DrainRecord(now, deadline));
                 _log.Began(grace.TotalSeconds, deadline);
             }
@@ -112,9 +115,12 @@ public sealed class NodeDrain : IAsyncDisposable
             {
                 _log.Joined(_record.Deadline);
             }
+
+            // Those that are known need not wait for a list.
+            BeginPods(_record!);
         }
 
-        Sweep();
+        _ = SweepAsync();
         return State()!;
     }
 
@@ -133,6 +139,8 @@ public sealed class NodeDrain : IAsyncDisposable
             _isDraining = false;
             _record = null;
             _pods.Clear();
+            _ready = [];
+            _isNodeKnown = false;
             _ = _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
             _log.Cancelled();
             return true;
@@ -149,21 +157,87 @@ public sealed class NodeDrain : IAsyncDisposable
                 return null;
             }
 
-            LookAtPods(_teardown.ReadyPods() ?? []);
+            LookAtPods();
             return new DrainState(
                 _record.BeganAt, _record.Deadline, _isNodeKnown, [.. _pods.Select(entry => new DrainedPod(entry.Pod, entry.State, entry.EndedAt))]);
         }
     }
 
     /// <summary>The drain's own work ends; the record stays, and the next crishim goes on.</summary>
-    public ValueTask DisposeAsync()
+    public async ValueTask DisposeAsync()
+    {
+        await _timer.DisposeAsync().ConfigureAwait(false);
+        await _stopping.CancelAsync().ConfigureAwait(false);
+    }
+
+    // ---- Turns -------------------------------------------------------------------------------------------------------
+
+    private async Task SweepAsync()
+    {
+        // One at a time: a backend that takes its time must not get a list a second on top.
+        if (_stopping.IsCancellationRequested || Interlocked.Exchange(ref _sweeping, 1) != 0)
+        {
+            return;
+        }
+
+        try
+        {
+            if (RecordNow() is { } record)
+            {
+                IReadOnlyList<PodToEnd>? ready = await _teardown.ListReadyPodsAsync(_stopping.Token).ConfigureAwait(false);
+                Take(record, ready);
+            }
+        }
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
+        {
+            // The next crishim goes on.
+        }
+        catch (Exception exception)
+        {
+            // A fault in one turn must not keep the pods from the next: nobody looks at this task.
+            _log.SweepFailed(exception);
+        }
+        finally
+        {
+            Volatile.Write(ref _sweeping, 0);
+        }
+    }
+
+    private DrainRecord? RecordNow()
     {
         lock (_lock)
         {
-            _disposed = true;
+            return _record;
         }
+    }
 
-        return _timer.DisposeAsync();
+    private void Take(DrainRecord askedFor, IReadOnlyList<PodToEnd>? ready)
+    {
+        lock (_lock)
+        {
+            // What was listed before a drain began says nothing about the pods of that one.
+            if (_record is null || _record.BeganAt != askedFor.BeganAt || _stopping.IsCancellationRequested || ready is null)
+            {
+                return;
+            }
+
+            _ready = ready;
+            _isNodeKnown = true;
+            foreach (PodToEnd pod in ready)
+            {
+                if (!_pods.Exists(entry => entry.Pod.SandboxId == pod.SandboxId))
+                {
+                    _pods.Add(new Entry(pod));
+                }
+            }
+
+            BeginPods(_record);
+            if (!_reportedComplete && _pods.TrueForAll(entry => entry.State.Phase == PodEndPhase.Done))
+            {
+                _reportedComplete = true;
+                _log.Completed(_pods.Count, (_time.GetUtcNow() - _record.BeganAt).TotalSeconds);
+            }
+        }
     }
 
     // ---- Under the lock ----------------------------------------------------------------------------------------------
@@ -187,45 +261,9 @@ public sealed class NodeDrain : IAsyncDisposable
         _ = _timer.Change(SweepInterval, SweepInterval);
     }
 
-    private void Sweep()
-    {
-        lock (_lock)
-        {
-            if (_record is null || _disposed)
-            {
-                return;
-            }
-
-            try
-            {
-                BeginPods(_record);
-            }
-            catch (Exception exception)
-            {
-                // A fault in one turn must not keep the pods from the next: this runs on a timer, where nobody would look.
-                _log.SweepFailed(exception);
-            }
-        }
-    }
-
     private void BeginPods(DrainRecord record)
     {
-        IReadOnlyList<PodToEnd>? ready = _teardown.ReadyPods();
-        if (ready is null)
-        {
-            return;
-        }
-
-        _isNodeKnown = true;
-        foreach (PodToEnd pod in ready)
-        {
-            if (!_pods.Exists(entry => entry.Pod.SandboxId == pod.SandboxId))
-            {
-                _pods.Add(new Entry(pod));
-            }
-        }
-
-        LookAtPods(ready);
+        LookAtPods();
         DateTimeOffset now = _time.GetUtcNow();
         TimeSpan left = now < record.Deadline ? record.Deadline - now : TimeSpan.Zero;
         foreach (Entry entry in _pods)
@@ -237,12 +275,7 @@ public sealed class NodeDrain : IAsyncDisposable
             }
         }
 
-        LookAtPods(ready);
-        if (!_reportedComplete && _pods.TrueForAll(entry => entry.State.Phase == PodEndPhase.Done))
-        {
-            _reportedComplete = true;
-            _log.Completed(_pods.Count, (now - record.BeganAt).TotalSeconds);
-        }
+        LookAtPods();
     }
 
     private bool Begin(Entry entry, TimeSpan left)
@@ -259,14 +292,14 @@ public sealed class NodeDrain : IAsyncDisposable
         }
     }
 
-    private void LookAtPods(IReadOnlyList<PodToEnd> ready)
+    private void LookAtPods()
     {
         foreach (Entry entry in _pods)
         {
             // A sandbox that nobody knows any more was removed, by its caller perhaps; but not one that the backend has just listed.
             string sandboxId = entry.Pod.SandboxId;
             PodEndState state = _teardown.StateOf(sandboxId)
-                ?? (ready.Any(pod => pod.SandboxId == sandboxId) ? entry.State : new PodEndState(PodEndPhase.Done, [], "removed"));
+                ?? (_ready.Any(pod => pod.SandboxId == sandboxId) ? entry.State : new PodEndState(PodEndPhase.Done, [], "removed"));
             if (state.Phase == PodEndPhase.Done && entry.State.Phase != PodEndPhase.Done)
             {
                 entry.EndedAt = _time.GetUtcNow();

@@ -4,13 +4,14 @@ using CriShim.Supervision.Supervisor;
 namespace CriShim.Node.Teardown;
 
 /// <summary>What a drain asks of the pods' supervisors.</summary>
-/// <param name="pods">All there are; null while the backend was not listed yet.</param>
+/// <param name="listAsync">Lists the backend now; all pods there are, or null where it can't be listed.</param>
 /// <param name="find">One of them.</param>
-internal sealed class OrderedTeardown(Func<IEnumerable<SupervisedPod>?> pods, Func<string, SupervisedPod?> find) : IPodTeardown
+internal sealed class OrderedTeardown(Func<Task<IEnumerable<SupervisedPod>?>> listAsync, Func<string, SupervisedPod?> find) : IPodTeardown
 {
-    public IReadOnlyList<PodToEnd>? ReadyPods() => pods() is { } all
-        ? [.. all.Where(pod => pod.IsReady).Select(pod => new PodToEnd(pod.Identity.SandboxId, pod.Identity.Namespace, pod.Identity.Name))]
-        : null;
+    public async Task<IReadOnlyList<PodToEnd>?> ListReadyPodsAsync(CancellationToken cancellationToken) =>
+        await listAsync().WaitAsync(cancellationToken).ConfigureAwait(false) is { } all
+            ? [.. all.Where(pod => pod.IsReady).Select(pod => new PodToEnd(pod.Identity.SandboxId, pod.Identity.Namespace, pod.Identity.Name))]
+            : null;
 
     public void BeginEnd(string sandboxId, TimeSpan grace) => find(sandboxId)?.Tell(new EndPod(grace));
 
@@ -27,6 +28,6 @@ internal sealed class OrderedTeardown(Func<IEnumerable<SupervisedPod>?> pods, Fu
         }
 
         IReadOnlyList<string> running = pod.Running;
-        return new PodEndState(PodEndPhase.Ending, running, running.Count > 0 ? string.Join(", ", running) : "sandbox");
+        return new PodEndState(PodEndPhase.Ending, running, running.Count > 0 ? "containers" : "sandbox");
     }
 }

@@ -22,6 +22,9 @@ internal sealed class CallerConnection : Http2Connection
     // More open calls than this on one connection are refused (REFUSED_STREAM): the kubelet's own limits are far below.
     private const int MaxOpenCalls = 65536;
 
+    // A kubelet asks for the runtime's status every five seconds: whoever has done so twice and not stopped for this long may be one.
+    private static readonly TimeSpan StatusHabit = TimeSpan.FromSeconds(30);
+
     // A request that a handler is to see whole and that is longer than this is forwarded without it.
     private const int MaxHeldRequest = 8 * 1024 * 1024;
 
@@ -35,9 +38,15 @@ internal sealed class CallerConnection : Http2Connection
     private bool _prefaceSeen;
     private bool _stopping;
 
-    public CallerConnection(ProxyLoop loop, int descriptor)
+    private readonly PeerCredentials? _peer;
+    private long? _statusAskedAt;
+    private bool _asksForStatus;
+    private bool _hasRunPods;
+
+    public CallerConnection(ProxyLoop loop, int descriptor, PeerCredentials? peer)
         : base(loop, descriptor)
     {
+        _peer = peer;
         WriteSettings(
         [
             (SettingId.InitialWindowSize, StreamWindow),
@@ -52,6 +61,13 @@ internal sealed class CallerConnection : Http2Connection
 
     protected override bool IsFinished => _stopping && _calls.Count == 0;
 
+    /// <summary>Who this is.</summary>
+    public CallerInfo Describe() => new(
+        _peer?.ProcessId ?? 0,
+        _peer?.UserId ?? uint.MaxValue,
+        _hasRunPods,
+        _asksForStatus && _statusAskedAt is { } at && Loop.Time.GetElapsedTime(at) < StatusHabit);
+
     // ---- Calls -------------------------------------------------------------------------------------------------------
 
     /// <summary>Opens a backend stream for a call and sends what of the request is there.</summary>
@@ -63,6 +79,13 @@ internal sealed class CallerConnection : Http2Connection
 
     private void Forward(Call call, ReadOnlySpan<byte> block, bool endStream, long since)
     {
+        if (!Loop.HasBackend)
+        {
+            // Its handler could not read it, or failed: nobody else is there to answer.
+            Answer(call, StatusCode.Internal, $"crishim could not handle {call.Method.Path}; its log may say why");
+            return;
+        }
+
         if (FindBackend(out int error) is { } backend)
         {
             backend.Open(call, block, endStream);
@@ -277,8 +300,23 @@ internal sealed class CallerConnection : Http2Connection
         if (!method.IsForwarded)
         {
             call.ToBackend.SourceEnded = endStream;
-            Answer(call, StatusCode.Unimplemented, $"crishim forwards the services of package runtime only, not {method.Path}");
+            Answer(
+                call, StatusCode.Unimplemented,
+                Loop.HasBackend ? $"crishim forwards the services of package runtime only, not {method.Path}" : $"this crishim has no {method.Path}");
             return;
+        }
+
+        if (method.IsUnknownStream && Loop.RewritesViews())
+        {
+            // Rule 17. A kubelet takes this for a backend that is too old for the method, and asks for the list in one message.
+            call.ToBackend.SourceEnded = endStream;
+            Answer(call, StatusCode.Unimplemented, $"crishim does not know {method.Path}, and containers are to be shown otherwise than it may list them");
+            return;
+        }
+
+        if (method.Habit != KubeletHabit.None)
+        {
+            Note(method.Habit);
         }
 
         ReadOnlySpan<byte> block = Loop.Encode(fields);
@@ -449,6 +487,20 @@ internal sealed class CallerConnection : Http2Connection
         Loop.Log.CallerBrokeProtocol(error, reason);
         WriteGoAway(_lastStreamId, error, Encoding.ASCII.GetBytes(reason));
         CloseCalls();
+    }
+
+    private void Note(KubeletHabit habit)
+    {
+        if (habit == KubeletHabit.RunsPods)
+        {
+            _hasRunPods = true;
+        }
+        else
+        {
+            long now = Loop.Time.GetTimestamp();
+            _asksForStatus = _statusAskedAt is { } before && Loop.Time.GetElapsedTime(before, now) < StatusHabit;
+            _statusAskedAt = now;
+        }
     }
 
     private static string PercentEncode(string message)

@@ -18,6 +18,19 @@ internal enum SubjectField
     PodSandboxConfig,
 }
 
+/// <summary>Calls by which a kubelet is known.</summary>
+internal enum KubeletHabit
+{
+    /// <summary>Anybody makes this call.</summary>
+    None,
+
+    /// <summary>The runtime's Status: every kubelet asks for it every five seconds, on one connection.</summary>
+    AsksForStatus,
+
+    /// <summary>It brings pods or containers up.</summary>
+    RunsPods,
+}
+
 /// <summary>One path that callers ask for, and what becomes of it.</summary>
 internal sealed class CriMethod
 {
@@ -39,7 +52,14 @@ internal sealed class CriMethod
     /// <summary>A stream that only ends when its caller or its backend does: it must not hold up a stop.</summary>
     public bool IsEndless { get; init; }
 
+    /// <summary>
+    /// A method that this build does not know and that answers with a stream, by its name: it may list what is to be shown otherwise.
+    /// </summary>
+    public bool IsUnknownStream { get; init; }
+
     public SubjectField Subject { get; init; }
+
+    public KubeletHabit Habit { get; init; }
 
     /// <summary>The service's typed handler for this method, if it has one.</summary>
     public Services.TypedMethod? Typed { get; set; }

@@ -1,12 +1,14 @@
 using System.Text;
 using CriShim.Protocol.Runtime.V1;
+using CriShim.Proxy.Services;
 using Google.Protobuf.Reflection;
 
 namespace CriShim.Proxy.Forwarding;
 
 /// <summary>
 /// Finds the method of a path. Every path of package <c>runtime.*</c> is forwarded, whether this build knows it or not; all
-/// others are refused. Belongs to the loop's thread.
+/// others are refused. Where there is no backend, there are the methods of a service of our own, and no others. Belongs to the loop's
+/// thread.
 /// </summary>
 internal sealed class MethodTable
 {
@@ -15,10 +17,22 @@ internal sealed class MethodTable
     private const int MaxPathLength = 256;
 
     private readonly CriMethod?[] _buckets = new CriMethod?[256];
+    private readonly bool _learns;
     private int _learned;
 
+    /// <summary>A service of our own.</summary>
+    public MethodTable(IReadOnlyDictionary<string, TypedMethod> handlers)
+    {
+        foreach ((string path, TypedMethod handler) in handlers)
+        {
+            Add(new CriMethod(path, isForwarded: true) { Typed = handler });
+        }
+    }
+
+    /// <summary>CRI.</summary>
     public MethodTable()
     {
+        _learns = true;
         foreach (ServiceDescriptor service in ApiReflection.Descriptor.Services)
         {
             foreach (MethodDescriptor method in service.Methods)
@@ -27,6 +41,7 @@ internal sealed class MethodTable
                 {
                     IsEndless = method.OutputType == ContainerEventResponse.Descriptor,
                     Subject = SubjectOf(method.InputType),
+                    Habit = HabitOf(method.InputType),
                 });
             }
         }
@@ -57,6 +72,11 @@ internal sealed class MethodTable
         };
     }
 
+    private static KubeletHabit HabitOf(MessageDescriptor input) =>
+        input == StatusRequest.Descriptor ? KubeletHabit.AsksForStatus
+        : input == RunPodSandboxRequest.Descriptor || input == CreateContainerRequest.Descriptor ? KubeletHabit.RunsPods
+        : KubeletHabit.None;
+
     private static int Bucket(ReadOnlySpan<byte> path)
     {
         if (path.Length < 8)
@@ -69,8 +89,11 @@ internal sealed class MethodTable
 
     private CriMethod Learn(ReadOnlySpan<byte> path)
     {
-        bool forwarded = IsForwarded(path);
-        var method = new CriMethod(forwarded ? Encoding.ASCII.GetString(path) : Printable(path), forwarded);
+        bool forwarded = _learns && IsForwarded(path);
+        var method = new CriMethod(forwarded ? Encoding.ASCII.GetString(path) : Printable(path), forwarded)
+        {
+            IsUnknownStream = path.IndexOf(".RuntimeService/Stream"u8) > 0,
+        };
         if (forwarded && _learned < MaxLearned && path.Length <= MaxPathLength)
         {
             _learned++;

@@ -48,22 +48,37 @@ internal sealed class ProxyLoop : IDisposable
     private bool _stopping;
     private bool? _backendReachable;
 
-    public ProxyLoop(ProxyOptions options, UnixListener listener, ProxyLog log, TimeProvider time)
+    /// <param name="backendPath">The backend's socket; null where there is none, and every method has a handler here.</param>
+    /// <param name="methods">What callers may ask for.</param>
+    /// <param name="listener">Where they come; disposed of with the stop.</param>
+    /// <param name="log">What it says.</param>
+    /// <param name="time">The clock.</param>
+    public ProxyLoop(string? backendPath, MethodTable methods, UnixListener listener, ProxyLog log, TimeProvider time)
     {
-        BackendPath = options.BackendSocketPath;
+        BackendPath = backendPath ?? "";
+        Methods = methods;
         _listener = listener;
         Log = log;
         Time = time;
         _epoll.Add(_wakeup.Descriptor, WakeupToken, edgeTriggered: false);
     }
 
+    /// <summary>Empty where there is no backend.</summary>
     public string BackendPath { get; }
+
+    public bool HasBackend => BackendPath.Length > 0;
+
+    /// <summary>Whether a process may connect; null: whoever the socket's mode lets in.</summary>
+    public Func<PeerCredentials, bool>? Admits { get; init; }
 
     public ProxyLog Log { get; }
 
     public TimeProvider Time { get; }
 
-    public MethodTable Methods { get; } = new();
+    public MethodTable Methods { get; }
+
+    /// <summary>Whether something is to be shown otherwise than the backend says: then streams that can't be read are refused.</summary>
+    public Func<bool> RewritesViews { get; init; } = static () => false;
 
     /// <summary>For requests whose header block is too large to be read.</summary>
     public CriMethod UnreadableMethod { get; } = new("(unreadable)", isForwarded: false);
@@ -89,11 +104,11 @@ internal sealed class ProxyLoop : IDisposable
         _wakeup.Signal();
     }
 
-    public void Start()
+    public void Start(string name)
     {
         _epoll.Add(_listener.Descriptor, ListenerToken, edgeTriggered: false);
         _accepting = true;
-        new Thread(Run) { Name = "proxy", IsBackground = true }.Start();
+        new Thread(Run) { Name = name, IsBackground = true }.Start();
     }
 
     /// <summary>Stops for good; see <see cref="ProxyServer.StopAsync"/>.</summary>
@@ -117,6 +132,14 @@ internal sealed class ProxyLoop : IDisposable
             caller.BeginStop();
         }
     });
+
+    /// <summary>Who is connected now.</summary>
+    public Task<IReadOnlyList<CallerInfo>> CallersAsync(CancellationToken cancellationToken)
+    {
+        var answer = new TaskCompletionSource<IReadOnlyList<CallerInfo>>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Post(() => answer.SetResult([.. Callers().Where(caller => !caller.IsClosed).Select(caller => caller.Describe())]));
+        return answer.Task.WaitAsync(cancellationToken);
+    }
 
     // ---- For connections, on the loop's thread -----------------------------------------------------------------------
 
@@ -490,7 +513,15 @@ internal sealed class ProxyLoop : IDisposable
                 return;
             }
 
-            var caller = new CallerConnection(this, descriptor);
+            PeerCredentials? peer = PeerCredentials.Of(descriptor);
+            if (Admits is not null && (peer is not { } process || !Admits(process)))
+            {
+                Log.CallerNotAdmitted(_listener.Path, peer?.ProcessId ?? 0, peer?.UserId);
+                StreamSocket.Close(descriptor);
+                continue;
+            }
+
+            var caller = new CallerConnection(this, descriptor, peer);
             try
             {
                 Register(caller);

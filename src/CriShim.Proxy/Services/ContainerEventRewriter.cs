@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using CriShim.Protocol.Runtime.V1;
 using Google.Protobuf;
 
@@ -347,10 +346,7 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
             return;
         }
 
-        byte[] framed = new byte[PrefixLength + change.CalculateSize()];
-        BinaryPrimitives.WriteInt32BigEndian(framed.AsSpan(1), framed.Length - PrefixLength);
-        change.WriteTo(framed.AsSpan(PrefixLength));
-        output.Replace(framed, waiting.Framed.Length);
+        output.Replace(Frame(change), waiting.Framed.Length);
     }
 
     private void Drop(Waiting waiting, StreamOutput output)

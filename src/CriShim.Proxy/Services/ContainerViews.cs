@@ -4,8 +4,8 @@ using Google.Protobuf.Collections;
 namespace CriShim.Proxy.Services;
 
 /// <summary>
-/// Rewrites what callers see of containers, the same in lists, statuses and streams (rule 1). Whatever needs no rewriting is
-/// returned as the same object, so that its bytes go on as they came.
+/// Rewrites what callers see of containers in statuses and events, as <see cref="ListViews"/> does in lists (rule 1). Whatever needs no
+/// rewriting is returned as the same object, so that its bytes go on as they came.
 /// </summary>
 /// <remarks>
 /// Supervision is asked about messages that are here already, also where nothing is to be rewritten by now: a message can be older than
@@ -13,20 +13,6 @@ namespace CriShim.Proxy.Services;
 /// </remarks>
 internal static class ContainerViews
 {
-    /// <summary>A list, and then the caller's own filter by state.</summary>
-    public static ListContainersResponse Apply(ListContainersResponse response, ContainerState? filter, ISupervision supervision)
-    {
-        if (Apply(response.Containers, filter, supervision) is not { } shown)
-        {
-            return response;
-        }
-
-        ListContainersResponse rewritten = response.Clone();
-        rewritten.Containers.Clear();
-        rewritten.Containers.AddRange(shown);
-        return rewritten;
-    }
-
     /// <summary>One status; null where the container is hidden.</summary>
     public static ContainerStatusResponse? Apply(ContainerStatusResponse response, ISupervision supervision)
     {
@@ -74,40 +60,7 @@ internal static class ContainerViews
         return rewritten;
     }
 
-    /// <summary>What is shown of the containers of a list; null where that is the list itself.</summary>
-    private static List<Container>? Apply(RepeatedField<Container> containers, ContainerState? filter, ISupervision supervision)
-    {
-        List<Container>? rewritten = null;
-        for (int i = 0; i < containers.Count; i++)
-        {
-            Container container = containers[i];
-            ShownContainer? shown = supervision.See(
-                container.Id, container.PodSandboxId, container.Metadata?.Name ?? "", container.Metadata?.Attempt ?? 0, container.State);
-            ContainerState state = shown?.As switch
-            {
-                ShownAs.Running => ContainerState.ContainerRunning,
-                ShownAs.Exited or ShownAs.Completed => ContainerState.ContainerExited,
-                _ => container.State,
-            };
-            bool keep = shown?.As != ShownAs.Hidden && (filter is null || filter == state);
-            if (keep && state == container.State)
-            {
-                rewritten?.Add(container);
-                continue;
-            }
-
-            rewritten ??= [.. containers.Take(i)];
-            if (keep)
-            {
-                Container copy = container.Clone();
-                copy.State = state;
-                rewritten.Add(copy);
-            }
-        }
-
-        return rewritten;
-    }
-
+    /// <summary>Null where all of it is shown as it is.</summary>
     private static List<ContainerStatus>? Apply(RepeatedField<ContainerStatus> statuses, string sandboxId, ISupervision supervision)
     {
         List<ContainerStatus>? rewritten = null;

@@ -16,7 +16,7 @@ namespace CriShim.Proxy.Services;
 /// </para>
 /// <para>A failure of supervision lets the call through as it came, but for views: see <see cref="ISupervision"/>.</para>
 /// </remarks>
-internal sealed class RuntimeService(ILogger logger, ISupervision supervision, TimeProvider time)
+internal sealed partial class RuntimeService(ILogger logger, ISupervision supervision, TimeProvider time)
     : Protocol.Runtime.V1.RuntimeService.RuntimeServiceBase
 {
     private readonly RuntimeServiceLog _log = new(logger);
@@ -179,7 +179,7 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision, T
             await Call(context).ForwardAsync(ListContainersResponse.Parser, unfiltered).ConfigureAwait(false);
         int running = response.Containers.Count(container => container.State == ContainerState.ContainerRunning);
         _log.ContainersListed(response.Containers.Count, running);
-        return ContainerViews.Apply(response, filter, supervision);
+        return new ListViews(filter, supervision).Apply(response);
     }
 
     /// <inheritdoc/>
@@ -206,10 +206,9 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision, T
     /// <inheritdoc/>
     public override async Task<ListContainerStatsResponse> ListContainerStats(ListContainerStatsRequest request, ServerCallContext context)
     {
-        ListContainerStatsResponse response =
-            await Call(context).ForwardAsync(ListContainerStatsResponse.Parser).ConfigureAwait(false);
+        ListContainerStatsResponse response = await ForwardListAsync(context, ListContainerStatsResponse.Parser).ConfigureAwait(false);
         _log.ContainerStatsRead(response.Stats.Count);
-        return response;
+        return StatsViews.Apply(response, supervision);
     }
 
     /// <inheritdoc/>
@@ -321,6 +320,7 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision, T
             case nameof(ListContainers):
             case nameof(ContainerStatus):
             case nameof(PodSandboxStatus):
+            case nameof(ListContainerStats):
                 return () => supervision.RewritesViews || logger.IsEnabled(LogLevel.Debug);
             case nameof(ContainerStats):
                 return () => supervision.MapsIds || logger.IsEnabled(LogLevel.Debug);
@@ -330,8 +330,15 @@ internal sealed class RuntimeService(ILogger logger, ISupervision supervision, T
             case nameof(Attach):
             case nameof(ReopenContainerLog):
                 return () => supervision.MapsIds;
+            case nameof(StreamContainers):
+            case nameof(StreamContainerStats):
+            case nameof(PodSandboxStats):
+            case nameof(ListPodSandboxStats):
+            case nameof(StreamPodSandboxStats):
+            case nameof(ListPodSandboxMetrics):
+            case nameof(StreamPodSandboxMetrics):
+                return () => supervision.RewritesViews;
             case nameof(ListPodSandbox):
-            case nameof(ListContainerStats):
             case nameof(Status):
                 return () => logger.IsEnabled(LogLevel.Debug);
             case nameof(GetContainerEvents):

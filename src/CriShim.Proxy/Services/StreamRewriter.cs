@@ -1,3 +1,6 @@
+using System.Buffers.Binary;
+using Google.Protobuf;
+
 namespace CriShim.Proxy.Services;
 
 /// <summary>
@@ -37,6 +40,14 @@ internal abstract class StreamRewriter
     /// <summary>The stream is over.</summary>
     public virtual void Close()
     {
+    }
+
+    protected static byte[] Frame(IMessage message)
+    {
+        byte[] framed = new byte[PrefixLength + message.CalculateSize()];
+        BinaryPrimitives.WriteInt32BigEndian(framed.AsSpan(1), framed.Length - PrefixLength);
+        message.WriteTo(framed.AsSpan(PrefixLength));
+        return framed;
     }
 }
 

@@ -1,5 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using CriShim.Admin;
+using CriShim.Commands.Drain;
 
 namespace CriShim.Commands;
 
@@ -14,6 +16,7 @@ internal static class CommandLine
         var root = new RootCommand("Stands between the kubelet and containerd: forwards CRI calls and looks after sidecars.");
         var serve = new ServeCommand();
         root.Add(serve.Command);
+        root.Add(new DrainCommand(new KubeletEvidence(), new QueuedShutdown(), [Environment.ProcessPath!], TimeProvider.System).Command);
         root.Add(VersionCommand.Create());
         ParseResult parse = root.Parse(args, Parsing);
         try

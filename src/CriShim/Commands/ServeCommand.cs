@@ -14,6 +14,9 @@ internal sealed class ServeCommand
 
     private readonly Option<string?> _containerd = Text(ServeFlags.ContainerdName, "ADDRESS", "containerd's socket: unix:///path or /path.");
 
+    private readonly Option<string?> _admin = Text(
+        ServeFlags.AdminName, "ADDRESS|off", "Socket for crishim's own commands, root only: unix:///path or /path.");
+
     private readonly Option<string?> _logFormat = Text(ServeFlags.LogFormatName, "console|json", "How log lines look.");
 
     private readonly Option<string?> _logLevel = Text(ServeFlags.LogLevelName, "trace|debug|info|warn|error", "Lowest level that is logged.");
@@ -41,7 +44,10 @@ internal sealed class ServeCommand
     {
         Command = new Command("serve", "Listens on a Unix socket and forwards CRI calls to containerd. Flags override the configuration file.");
         foreach (Option option in (ReadOnlySpan<Option>)
-            [_config, _listen, _containerd, _logFormat, _logLevel, _supervise, _stateDirectory, _kubeconfig, _nodeName, _podManifests, _checkConfig])
+        [
+            _config, _listen, _containerd, _admin, _logFormat, _logLevel, _supervise, _stateDirectory, _kubeconfig, _nodeName, _podManifests,
+            _checkConfig,
+        ])
         {
             Command.Add(option);
         }
@@ -56,6 +62,7 @@ internal sealed class ServeCommand
         Config = Value(parse, _config),
         Listen = Value(parse, _listen),
         Containerd = Value(parse, _containerd),
+        Admin = Value(parse, _admin),
         LogFormat = Value(parse, _logFormat),
         LogLevel = Value(parse, _logLevel),
         Supervise = Value(parse, _supervise),

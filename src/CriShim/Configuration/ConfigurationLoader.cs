@@ -18,9 +18,10 @@ internal sealed class ConfigurationLoader
     /// <summary>All there is, section by section; "" is the top level.</summary>
     private static readonly Dictionary<string, string[]> Known = new(StringComparer.Ordinal)
     {
-        [""] = ["apiVersion", "kind", "listen", "containerd", "log", "shutdown", "supervision", "discovery", "kubelet"],
+        [""] = ["apiVersion", "kind", "listen", "containerd", "admin", "log", "shutdown", "supervision", "discovery", "kubelet"],
         ["listen"] = ["address", "mode", "group"],
         ["containerd"] = ["address"],
+        ["admin"] = ["address"],
         ["log"] = ["format", "level"],
         ["shutdown"] = ["runningCallsGrace"],
         ["supervision"] = ["mode", "stateDirectory", "relistInterval", "restart", "teardown"],
@@ -75,6 +76,8 @@ internal sealed class ConfigurationLoader
         SocketGroup group = Take<SocketGroup>("listen.group", null, null, ownGroup, SettingRules.Group);
         string containerd = Take<string>(
             "containerd.address", ServeFlags.ContainerdName, flags.Containerd, "unix:///run/containerd/containerd.sock", SettingRules.SocketAddress);
+        string? admin = Take<string?>(
+            "admin.address", ServeFlags.AdminName, flags.Admin, AdminConfiguration.DefaultAddress, SettingRules.OptionalSocketAddress);
         LogFormat format = Take<LogFormat>("log.format", ServeFlags.LogFormatName, flags.LogFormat, "console", SettingRules.Format);
         LogLevel level = Take<LogLevel>("log.level", ServeFlags.LogLevelName, flags.LogLevel, "info", SettingRules.Level);
         TimeSpan grace = Take<TimeSpan>("shutdown.runningCallsGrace", null, null, "10s", SettingRules.RunningCallsGrace);
@@ -94,10 +97,9 @@ internal sealed class ConfigurationLoader
         string kubeletRoot = Take<string>("kubelet.rootDirectory", null, null, Path.GetDirectoryName(files.KubeletPods)!, SettingRules.AbsolutePath);
         string podLogs = Take<string>("kubelet.podLogsDirectory", null, null, files.PodLogs, SettingRules.AbsolutePath);
         string containerLogs = Take<string>("kubelet.containerLogsDirectory", null, null, files.ContainerLogs, SettingRules.AbsolutePath);
-        if (!_faulty.Overlaps(["listen.address", "containerd.address"]))
-        {
-            CheckSocketsDiffer(listen, containerd);
-        }
+        CheckSocketsDiffer("listen.address", listen, "containerd.address", containerd, "calls would go round in a circle");
+        CheckSocketsDiffer("listen.address", listen, "admin.address", admin, "the kubelet's calls and crishim's own need a socket each");
+        CheckSocketsDiffer("containerd.address", containerd, "admin.address", admin, "crishim would take containerd's place");
 
         return new LoadedConfiguration
         {
@@ -108,6 +110,7 @@ internal sealed class ConfigurationLoader
             {
                 Listen = new ListenConfiguration { SocketPath = listen, Mode = mode, Group = group },
                 Containerd = new ContainerdConfiguration { SocketPath = containerd },
+                Admin = new AdminConfiguration { SocketPath = admin },
                 Log = new LogConfiguration { Format = format, Level = level },
                 Shutdown = new ShutdownConfiguration { RunningCallsGrace = grace },
                 Supervision = new SupervisionConfiguration
@@ -290,23 +293,23 @@ internal sealed class ConfigurationLoader
         return value;
     }
 
-    /// <summary>A crishim that is its own backend would forward its first call to itself for ever.</summary>
-    private void CheckSocketsDiffer(string listen, string containerd)
+    /// <summary>Two settings must not name the same socket: a crishim that is its own backend would forward its first call to itself for ever.</summary>
+    private void CheckSocketsDiffer(string otherPath, string otherSocket, string path, string? socket, string reason)
     {
-        if (!UnixSocketPath.AreSame(listen, containerd))
+        if (socket is null || _faulty.Overlaps([path, otherPath]) || !UnixSocketPath.AreSame(otherSocket, socket))
         {
             return;
         }
 
-        EffectiveSetting given = _effective.Find(s => s.Path == "containerd.address")!;
-        EffectiveSetting other = _effective.Find(s => s.Path == "listen.address")!;
+        EffectiveSetting given = _effective.Find(s => s.Path == path)!;
+        EffectiveSetting other = _effective.Find(s => s.Path == otherPath)!;
         // Defaults differ, so that at least one of the two has a place; blame that one.
         (EffectiveSetting blamed, EffectiveSetting kept) = given.IsDefault ? (other, given) : (given, other);
         _errors.Add(new ConfigurationError(
             blamed.Origin,
             blamed.Origin.StartsWith("--", StringComparison.Ordinal) ? null : blamed.Path,
             blamed.Text,
-            $"must differ from {kept.Path}, which is the same socket ({kept.Origin}): calls would go round in a circle"));
+            $"must differ from {kept.Path}, which is the same socket ({kept.Origin}): {reason}"));
     }
 
     private static string ListOf(string section) => string.Join(", ", Known[section]);

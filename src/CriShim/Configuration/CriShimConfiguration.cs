@@ -20,6 +20,8 @@ internal sealed record CriShimConfiguration
 
     public required ContainerdConfiguration Containerd { get; init; }
 
+    public required AdminConfiguration Admin { get; init; }
+
     public required LogConfiguration Log { get; init; }
 
     public required ShutdownConfiguration Shutdown { get; init; }
@@ -82,6 +84,15 @@ internal sealed record SocketGroup(string Name, uint Id);
 internal sealed record ContainerdConfiguration
 {
     public required string SocketPath { get; init; }
+}
+
+/// <summary>The socket of crishim's own commands.</summary>
+internal sealed record AdminConfiguration
+{
+    public const string DefaultAddress = "unix:///run/crishim/admin.sock";
+
+    /// <summary>Null is off. Its mode is 0600 and its owner the user that crishim runs as, whatever is configured for callers.</summary>
+    public required string? SocketPath { get; init; }
 }
 
 internal sealed record LogConfiguration

@@ -6,6 +6,7 @@ internal sealed record ServeFlags
     public const string ConfigName = "--config";
     public const string ListenName = "--listen";
     public const string ContainerdName = "--containerd";
+    public const string AdminName = "--admin";
     public const string LogFormatName = "--log-format";
     public const string LogLevelName = "--log-level";
 
@@ -20,6 +21,8 @@ internal sealed record ServeFlags
     public string? Listen { get; init; }
 
     public string? Containerd { get; init; }
+
+    public string? Admin { get; init; }
 
     public string? LogFormat { get; init; }
 

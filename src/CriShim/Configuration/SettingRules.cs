@@ -41,6 +41,22 @@ internal static class SettingRules
         return wrong is null;
     }
 
+    /// <summary>A socket's address, or <c>off</c>.</summary>
+    public static bool OptionalSocketAddress(string text, out string? path, out string fault)
+    {
+        if (text == "off")
+        {
+            path = null;
+            fault = "";
+            return true;
+        }
+
+        bool allowed = SocketAddress(text, out string address, out fault);
+        path = address;
+        fault = allowed || !fault.StartsWith("must be unix", StringComparison.Ordinal) ? fault : $"{fault}, or off";
+        return allowed;
+    }
+
     public static bool SocketMode(string text, out UnixFileMode mode, out string fault)
     {
         mode = default;
@@ -149,6 +165,8 @@ internal static class SettingRules
     };
 
     public static string NameOf(LogLevel level) => Levels.First(l => l.Level == level).Name;
+
+    public static string NameOf(SupervisionMode mode) => Modes.First(m => m.Mode == mode).Name;
 
     public static string NameOf(LogFormat format) => Formats.First(f => f.Format == format).Name;
 

@@ -1,10 +1,13 @@
 using System.Diagnostics;
+using CriShim.Admin;
 using CriShim.Commands;
 using CriShim.Configuration;
 using CriShim.Discovery;
 using CriShim.Linux;
 using CriShim.Linux.Files;
 using CriShim.Node;
+using CriShim.Node.Draining;
+using CriShim.Protocol.Admin.V1;
 using CriShim.Proxy;
 using Microsoft.Extensions.Logging;
 using CriShim.Supervision;
@@ -61,6 +64,7 @@ internal static class ServeProcess
         await using var proxy = new ProxyServer(options, listener, loggers, time, supervision);
         proxy.Start();
         supervision.Start();
+        await using ServiceServer? admin = StartAdmin(configuration, supervision.Drain, proxy, loggers, log, time);
         log.ServingStarted(VersionCommand.Version, listener.Path, configuration.Containerd.SocketPath, file ?? "none");
         notifier.Ready($"Serving {listener.Path} for {configuration.Containerd.SocketPath}");
 
@@ -98,6 +102,37 @@ internal static class ServeProcess
         await discovering;
         log.ServingStopped(GoDuration.Format(time.GetElapsedTime(began)));
         return ExitCode.Success;
+    }
+
+    /// <summary>What operators ask must never be what callers' calls depend on: without this socket serving goes on.</summary>
+    private static ServiceServer? StartAdmin(
+        CriShimConfiguration configuration, NodeDrain drain, ProxyServer proxy, ILoggerFactory loggers, ILogger log, TimeProvider time)
+    {
+        if (configuration.Admin.SocketPath is not { } path)
+        {
+            return null;
+        }
+
+        try
+        {
+            var service = new SupervisorService(configuration, drain, proxy.CallersAsync, new KubeletEvidence(), time);
+            var server = new ServiceServer(
+                UnixListener.Bind(path, UnixFileMode.UserRead | UnixFileMode.UserWrite),
+                binder => Supervisor.BindService(binder, service),
+                peer => peer.IsRootOrSelf,
+                loggers,
+                time);
+            server.Start();
+            _ = server.Completion.ContinueWith(
+                ended => log.AdminFailed(ended.Exception!.GetBaseException().Message),
+                CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+            return server;
+        }
+        catch (Exception exception) when (exception is UnixListenerException or IOException)
+        {
+            log.AdminFailed(exception.Message);
+            return null;
+        }
     }
 
     private static SupervisionOptions SupervisionOf(CriShimConfiguration configuration, bool hasSource) => new()

@@ -1,7 +1,10 @@
-using CriShim.Node.Draining;
+using CriShim.Linux;
 using CriShim.Node.Tests.Support;
 using CriShim.Protocol.Runtime.V1;
+using CriShim.Proxy;
+using CriShim.TestSupport.Callers;
 using Grpc.Core;
+using Grpc.Net.Client;
 
 namespace CriShim.Node.Tests.Draining;
 
@@ -29,6 +32,36 @@ public sealed class DrainedNodeTests
         Assert.All(refused, refusal => Assert.Contains("crishim drain --cancel", refusal.Status.Detail, StringComparison.Ordinal));
         await bed.Node.BeforeStopAsync(created, TimeSpan.FromSeconds(1), DateTime.MaxValue, CancellationToken.None);
         await bed.Node.BeforeRemoveAsync(created, DateTime.MaxValue, CancellationToken.None);
+    }
+
+    [Fact]
+    public async Task Begin_AnyPod_CallersThroughTheProxyGetUnavailableAndTheBackendNothing()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        string created = await bed.CreateAsync(NodeBed.Create(name: "main"));
+        using var directory = new TempDirectory();
+        string socket = directory.File("crishim.sock");
+        await using var proxy = new ProxyServer(
+            new ProxyOptions { BackendSocketPath = bed.Backend.SocketPath },
+            UnixListener.Bind(socket, UnixFileMode.UserRead | UnixFileMode.UserWrite), bed.Log, supervision: bed.Node);
+        proxy.Start();
+        using var caller = new HttpCaller(socket);
+        using GrpcChannel channel = caller.Channel();
+        var runtime = new RuntimeService.RuntimeServiceClient(channel);
+
+        bed.Drain.Begin(Grace);
+        RpcException[] refused =
+        [
+            await Assert.ThrowsAsync<RpcException>(async () => await runtime.RunPodSandboxAsync(new RunPodSandboxRequest())),
+            await Assert.ThrowsAsync<RpcException>(async () => await runtime.CreateContainerAsync(NodeBed.Create(1))),
+            await Assert.ThrowsAsync<RpcException>(async () => await runtime.StartContainerAsync(new StartContainerRequest { ContainerId = created })),
+        ];
+        await runtime.RemoveContainerAsync(new RemoveContainerRequest { ContainerId = created });
+
+        Assert.All(refused, refusal => Assert.Equal(StatusCode.Unavailable, refusal.StatusCode));
+        Assert.All(refused, refusal => Assert.StartsWith("the node is being drained", refusal.Status.Detail, StringComparison.Ordinal));
+        Assert.DoesNotContain(bed.Backend.Changes, call => call.Method is "RunPodSandbox" or "CreateContainer" or "StartContainer");
+        Assert.Contains(bed.Backend.Changes, call => call.Method == "RemoveContainer");
     }
 
     [Fact]

@@ -108,6 +108,45 @@ public sealed class NodeDrainTests : IAsyncDisposable
         Assert.Equal([("a", 29.0)], _teardown.Begun);
     }
 
+    [Fact]
+    public void Begin_ListOfAnEarlierDrainComesLate_IsNotTakenForThisOnes()
+    {
+        // What waits for the gate goes on inside of its SetResult.
+        SynchronizationContext.SetSynchronizationContext(null);
+        NodeDrain drain = Create();
+        var slow = new TaskCompletionSource();
+        _teardown.ListGate = slow.Task;
+        drain.Begin(Grace);
+        drain.Cancel();
+        _time.Advance(Turn);
+        _teardown.Add("a");
+        DrainState anew = drain.Begin(Grace);
+        _teardown.ListGate = Task.CompletedTask;
+        slow.SetResult();
+
+        bool wasKnown = drain.State()!.IsNodeKnown;
+        _time.Advance(Turn);
+
+        Assert.Equal((false, false), (anew.IsNodeKnown, wasKnown));
+        Assert.Equal([("a", 29.0)], _teardown.Begun);
+    }
+
+    [Fact]
+    public void Sweep_ListTakesItsTime_IsAskedForOnceAndPodsThatAreKnownAreShortenedMeanwhile()
+    {
+        NodeDrain drain = Create();
+        _teardown.Add("a");
+        drain.Begin(Grace);
+        var slow = new TaskCompletionSource();
+        _teardown.ListGate = slow.Task;
+
+        _time.Advance(TimeSpan.FromSeconds(5));
+        drain.Begin(TimeSpan.FromSeconds(3));
+
+        Assert.Equal([("a", 30.0), ("a", 3.0)], _teardown.Begun);
+        slow.SetResult();
+    }
+
     // ---- Once more ---------------------------------------------------------------------------------------------------
 
     [Fact]
@@ -213,6 +252,7 @@ public sealed class NodeDrainTests : IAsyncDisposable
         drain.Begin(Grace);
 
         _teardown.Remove("a");
+        _time.Advance(Turn);
 
         Assert.True(drain.State()!.IsComplete);
     }

@@ -10,7 +10,12 @@ internal sealed class StandInTeardown : IPodTeardown
     private readonly Dictionary<string, PodEndState> _states = new(StringComparer.Ordinal);
     private readonly List<(string SandboxId, double Seconds)> _begun = [];
 
+    private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
     public bool IsNodeKnown { get; set; } = true;
+
+    /// <summary>Lists are answered once this is done.</summary>
+    public Task ListGate { get; set; } = Task.CompletedTask;
 
     /// <summary>Called before each begin, under no lock.</summary>
     public Action<string>? OnBegin { get; set; }
@@ -24,6 +29,21 @@ internal sealed class StandInTeardown : IPodTeardown
                 return [.. _begun];
             }
         }
+    }
+
+    /// <summary>So many were begun.</summary>
+    public Task BegunAsync(int count)
+    {
+        lock (_lock)
+        {
+            return _begun.Count >= count ? Task.CompletedTask : WaitAsync(_changed.Task, count);
+        }
+    }
+
+    private async Task WaitAsync(Task changed, int count)
+    {
+        await changed;
+        await BegunAsync(count);
     }
 
     public void Add(params string[] sandboxIds)
@@ -58,12 +78,17 @@ internal sealed class StandInTeardown : IPodTeardown
         }
     }
 
-    public IReadOnlyList<PodToEnd>? ReadyPods()
+    public async Task<IReadOnlyList<PodToEnd>?> ListReadyPodsAsync(CancellationToken cancellationToken)
     {
+        PodToEnd[] ready;
         lock (_lock)
         {
-            return IsNodeKnown ? [.. _ready] : null;
+            ready = [.. _ready];
         }
+
+        // As a backend does: what it answers is as of when it was asked.
+        await ListGate.ConfigureAwait(false);
+        return IsNodeKnown ? ready : null;
     }
 
     public void BeginEnd(string sandboxId, TimeSpan grace)
@@ -72,6 +97,8 @@ internal sealed class StandInTeardown : IPodTeardown
         lock (_lock)
         {
             _begun.Add((sandboxId, grace.TotalSeconds));
+            _changed.SetResult();
+            _changed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             _states[sandboxId] = new PodEndState(PodEndPhase.Ending, ["main"], "main containers");
         }
     }

@@ -106,15 +106,15 @@ public sealed class ConfigurationLoaderTests : IDisposable
     [Theory]
     [InlineData("apiVersion: v1", "1:13: apiVersion: \"v1\": must be crishim.io/v1alpha1")]
     [InlineData("kind: KubeletConfiguration", "1:7: kind: \"KubeletConfiguration\": must be CriShimConfiguration")]
-    [InlineData("a: 1", "1:1: a: is unknown; must be one of apiVersion, kind, listen, containerd, log, shutdown, supervision, discovery or kubelet")]
-    [InlineData("Listen: {}", "1:1: Listen: is unknown; must be one of apiVersion, kind, listen, containerd, log, shutdown, supervision, discovery or kubelet; did you mean listen?")]
+    [InlineData("a: 1", "1:1: a: is unknown; must be one of apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery or kubelet")]
+    [InlineData("Listen: {}", "1:1: Listen: is unknown; must be one of apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery or kubelet; did you mean listen?")]
     [InlineData("log:\n  lvl: info", "2:3: log.lvl: is unknown; must be one of format or level")]
     [InlineData("log:\n  levle: info", "2:3: log.levle: is unknown; must be one of format or level; did you mean level?")]
     [InlineData("containerd:\n  socket: /a", "2:3: containerd.socket: is unknown; must be address")]
     [InlineData("listen: /run/a.sock", "1:9: listen: \"/run/a.sock\": must be a map with the keys address, mode, group")]
     [InlineData("listen:\n- a", "2:1: listen: must be a map with the keys address, mode, group")]
-    [InlineData("hello", "1:1: \"hello\": must be a map with the keys apiVersion, kind, listen, containerd, log, shutdown, supervision, discovery, kubelet")]
-    [InlineData("[a, b]", "1:1: must be a map with the keys apiVersion, kind, listen, containerd, log, shutdown, supervision, discovery, kubelet")]
+    [InlineData("hello", "1:1: \"hello\": must be a map with the keys apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet")]
+    [InlineData("[a, b]", "1:1: must be a map with the keys apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet")]
     [InlineData("log: {level: }", "1:14: log.level: must be a single value, not nothing")]
     [InlineData("log: {level: ~}", "1:14: log.level: must be a single value, not nothing")]
     [InlineData("log: {level: [info]}", "1:14: log.level: must be a single value, not a list")]
@@ -301,6 +301,44 @@ public sealed class ConfigurationLoaderTests : IDisposable
         Assert.Equal(
             $"{ConfigFile}:4:12: containerd.address: \"unix:///run/x.sock\": must differ from listen.address, which is the same socket "
             + $"({ConfigFile}:2:12): calls would go round in a circle",
+            Assert.Single(loaded.Errors).ToString());
+    }
+
+    [Fact]
+    public void Load_AdminIsTheCallersSocket_IsRefused()
+    {
+        LoadedConfiguration loaded = Load("listen:\n  address: /run/x.sock\nadmin:\n  address: unix:///run/x.sock");
+
+        Assert.Equal(
+            $"{ConfigFile}:4:12: admin.address: \"unix:///run/x.sock\": must differ from listen.address, which is the same socket "
+            + $"({ConfigFile}:2:12): the kubelet's calls and crishim's own need a socket each",
+            Assert.Single(loaded.Errors).ToString());
+    }
+
+    [Fact]
+    public void Load_AdminIsContainerdsSocket_IsRefused()
+    {
+        LoadedConfiguration loaded = ConfigurationLoader.Load(new ServeFlags { Admin = "/run/containerd/containerd.sock" }, _directory.File("absent.yaml"));
+
+        ConfigurationError error = Assert.Single(loaded.Errors);
+        Assert.Equal("--admin", error.Place);
+        Assert.Contains("must differ from containerd.address", error.Rule, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("off", null)]
+    [InlineData("/run/a.sock", "/run/a.sock")]
+    [InlineData("unix:///run/a.sock", "/run/a.sock")]
+    public void Load_AdminAddress_IsASocketOrOff(string text, string? path) =>
+        Assert.Equal(path, Load($"admin: {{address: {text}}}").Configuration!.Admin.SocketPath);
+
+    [Fact]
+    public void Load_AdminAddressOfAnotherKind_SaysWhatIsAllowed()
+    {
+        LoadedConfiguration loaded = Load("admin: {address: 'localhost:1'}");
+
+        Assert.Equal(
+            $"{ConfigFile}:1:18: admin.address: \"localhost:1\": must be unix:// and an absolute path (unix:///run/...), or an absolute path, or off",
             Assert.Single(loaded.Errors).ToString());
     }
 

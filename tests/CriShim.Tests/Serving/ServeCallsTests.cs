@@ -86,7 +86,7 @@ public sealed class ServeCallsTests : IDisposable
     private CrishimProcess Serve(string grace, TimeSpan? watchdog = null)
     {
         string file = _directory.File("c.yaml");
-        File.WriteAllText(file, $"shutdown: {{runningCallsGrace: {grace}}}");
+        File.WriteAllText(file, $"shutdown: {{runningCallsGrace: {grace}}}\nadmin: {{address: {_directory.File("admin.sock")}}}");
         return CrishimProcess.Start(_directory, start =>
         {
             foreach (string argument in (ReadOnlySpan<string>)["serve", "--config", file, "--listen", SocketFile, "--containerd", BackendFile])

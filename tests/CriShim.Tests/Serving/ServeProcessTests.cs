@@ -161,7 +161,8 @@ public sealed class ServeProcessTests : IDisposable
 
     private static void AddServeArguments(System.Collections.ObjectModel.Collection<string> arguments, string listen)
     {
-        foreach (string argument in (ReadOnlySpan<string>)["serve", "--listen", "unix://" + listen, "--containerd", "/nowhere/containerd.sock"])
+        string[] whole = ["serve", "--listen", "unix://" + listen, "--containerd", "/nowhere/containerd.sock", "--admin", listen + ".admin"];
+        foreach (string argument in whole)
         {
             arguments.Add(argument);
         }
