@@ -24,7 +24,8 @@ internal sealed class UnorderedTeardown(RuntimeAdapter backend, TimeProvider tim
     public void BeginEnd(string sandboxId, TimeSpan grace)
     {
         var begun = new PodEndState(PodEndPhase.Ending, [], "containers");
-        if (_states.TryAdd(sandboxId, begun) || (_states[sandboxId] is { Phase: PodEndPhase.Failed } failed && _states.TryUpdate(sandboxId, begun, failed)))
+        if (_states.TryAdd(sandboxId, begun)
+            || (_states[sandboxId] is { Phase: PodEndPhase.Failed } failed && _states.TryUpdate(sandboxId, begun, failed)))
         {
             _ = Task.Run(() => EndAsync(sandboxId, grace), CancellationToken.None);
         }
