@@ -103,7 +103,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
         Drain.Start();
     }
 
-    /// <summary>Ends all pods of the node, when an operator or the node's shutdown says so. It is on from the first call that comes.</summary>
+    /// <summary>Ends all pods of the node, when an operator or the node's shutdown says so.</summary>
     public NodeDrain Drain { get; }
 
     internal SupervisionOptions Options { get; }

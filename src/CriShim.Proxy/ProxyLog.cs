@@ -64,7 +64,8 @@ internal sealed partial class ProxyLog(ILogger logger)
     [LoggerMessage(15, LogLevel.Warning, "A caller connected and said nothing; it is cut off")]
     public partial void CallerSilent();
 
-    [LoggerMessage(20, LogLevel.Warning, "Process {ProcessId} of user {UserId} connected to unix://{Path}, which is not for it; it is cut off")]
+    [LoggerMessage(20, LogLevel.Warning,
+        "Process {ProcessId} of user {UserId} connected to unix://{Path}, which is not for it; it is cut off")]
     public partial void CallerNotAdmitted(string path, int processId, uint? userId);
 
     [LoggerMessage(16, LogLevel.Information, "Stopping: running calls have {GraceSeconds} s")]

@@ -26,13 +26,14 @@ public sealed class ServiceServer : IAsyncDisposable
     /// <param name="loggers">Where it logs.</param>
     /// <param name="time">The clock.</param>
     public ServiceServer(
-        UnixListener listener, Action<ServiceBinderBase> bind, Func<PeerCredentials, bool> admits, ILoggerFactory loggers, TimeProvider? time = null)
+        UnixListener listener, Action<ServiceBinderBase> bind, Func<PeerCredentials, bool> admits, ILoggerFactory loggers,
+        TimeProvider? time = null)
     {
         _listener = listener;
         var binder = new ServiceBinder(static _ => static () => true);
         bind(binder);
-        _loop = new ProxyLoop(
-            backendPath: null, new MethodTable(binder.Methods), listener, new ProxyLog(loggers.CreateLogger("CriShim.Admin")), time ?? TimeProvider.System)
+        var log = new ProxyLog(loggers.CreateLogger("CriShim.Admin"));
+        _loop = new ProxyLoop(backendPath: null, new MethodTable(binder.Methods), listener, log, time ?? TimeProvider.System)
         {
             Admits = admits,
         };

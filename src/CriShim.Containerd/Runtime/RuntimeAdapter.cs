@@ -94,7 +94,9 @@ public sealed class RuntimeAdapter : IDisposable
 
     /// <summary>Stops a pod sandbox, killing what still runs in it. OK for one that has stopped already.</summary>
     public Task<CallResult<StopPodSandboxResponse>> StopPodSandboxAsync(string sandboxId, CancellationToken cancellationToken) =>
-        CallAsync("StopPodSandbox", sandboxId, options => _runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = sandboxId }, options), _options.ChangeDeadline, cancellationToken);
+        CallAsync(
+            "StopPodSandbox", sandboxId, options => _runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = sandboxId }, options),
+            _options.ChangeDeadline, cancellationToken);
 
     /// <inheritdoc/>
     public void Dispose() => _channel.Dispose();

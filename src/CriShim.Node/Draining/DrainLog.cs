@@ -6,7 +6,7 @@ namespace CriShim.Node.Draining;
 internal sealed partial class DrainLog(ILogger logger)
 {
     [LoggerMessage(331, LogLevel.Warning,
-        "The node is drained: every pod is ended within {GraceSeconds} s, by {Deadline:O}; new pods and containers are refused until the drain is cancelled")]
+        "The node is drained: every pod is ended within {GraceSeconds} s, by {Deadline:O}; nothing new is let in until the drain is cancelled")]
     public partial void Began(double graceSeconds, DateTimeOffset deadline);
 
     [LoggerMessage(332, LogLevel.Information, "The drain gets a shorter grace: {GraceSeconds} s from now, until {Deadline:O}")]
@@ -24,7 +24,8 @@ internal sealed partial class DrainLog(ILogger logger)
     [LoggerMessage(336, LogLevel.Warning, "Pod {Namespace}/{Pod} did not end (sandbox {SandboxId}): {Reason}; it is tried again")]
     public partial void PodFailed(string @namespace, string pod, string sandboxId, string reason);
 
-    [LoggerMessage(337, LogLevel.Warning, "The node is drained: pods ended {Pods}, after {Seconds} s; new pods are refused until the drain is cancelled")]
+    [LoggerMessage(337, LogLevel.Warning,
+        "The node is drained: pods ended {Pods}, after {Seconds} s; new pods are refused until the drain is cancelled")]
     public partial void Completed(int pods, double seconds);
 
     [LoggerMessage(338, LogLevel.Warning, "The drain is cancelled: new pods and containers are let in")]

@@ -49,7 +49,8 @@ public sealed class NodeDrain : IAsyncDisposable
         _store = store;
         _log = new DrainLog(logger);
         _time = time;
-        _timer = time.CreateTimer(static drain => _ = ((NodeDrain)drain!).SweepAsync(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _timer = time.CreateTimer(
+            static drain => _ = ((NodeDrain)drain!).SweepAsync(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>Calls that would bring pods or containers up are refused. Read for every such call.</summary>
@@ -159,7 +160,8 @@ public sealed class NodeDrain : IAsyncDisposable
 
             LookAtPods();
             return new DrainState(
-                _record.BeganAt, _record.Deadline, _isNodeKnown, [.. _pods.Select(entry => new DrainedPod(entry.Pod, entry.State, entry.EndedAt))]);
+                _record.BeganAt, _record.Deadline, _isNodeKnown,
+                [.. _pods.Select(entry => new DrainedPod(entry.Pod, entry.State, entry.EndedAt))]);
         }
     }
 

@@ -302,7 +302,9 @@ internal sealed class CallerConnection : Http2Connection
             call.ToBackend.SourceEnded = endStream;
             Answer(
                 call, StatusCode.Unimplemented,
-                Loop.HasBackend ? $"crishim forwards the services of package runtime only, not {method.Path}" : $"this crishim has no {method.Path}");
+                Loop.HasBackend
+                    ? $"crishim forwards the services of package runtime only, not {method.Path}"
+                    : $"this crishim has no {method.Path}");
             return;
         }
 

@@ -59,7 +59,9 @@ internal sealed class KubeletEvidence(string processes = "/proc")
 
     private static string Say(int pid, string? name, string habit)
     {
-        string who = pid > 0 ? string.Create(CultureInfo.InvariantCulture, $"process {pid}") : "a process outside of crishim's pid namespace";
+        string who = pid > 0
+            ? string.Create(CultureInfo.InvariantCulture, $"process {pid}")
+            : "a process outside of crishim's pid namespace";
         string called = name is null ? "" : $" ({name})";
         return $"a kubelet is alive: {who}{called} {habit}. It would start again what is ended, once the drain is cancelled: "
             + "stop it first (systemctl stop kubelet), or say --force";

@@ -293,7 +293,7 @@ internal sealed class ConfigurationLoader
         return value;
     }
 
-    /// <summary>Two settings must not name the same socket: a crishim that is its own backend would forward its first call to itself for ever.</summary>
+    /// <summary>A crishim that is its own backend, say, would forward its first call to itself for ever.</summary>
     private void CheckSocketsDiffer(string otherPath, string otherSocket, string path, string? socket, string reason)
     {
         if (socket is null || _faulty.Overlaps([path, otherPath]) || !UnixSocketPath.AreSame(otherSocket, socket))

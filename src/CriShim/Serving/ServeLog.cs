@@ -41,7 +41,8 @@ internal static partial class ServeLog
     [LoggerMessage(12, LogLevel.Information, "Watchdog: all parts gave proof of life again", EventName = "ProofOfLifeRegained")]
     public static partial void ProofOfLifeRegained(this ILogger log);
 
-    [LoggerMessage(14, LogLevel.Error, "The admin socket is not served, so that crishim's own commands (drain) find nobody: {Reason}", EventName = "AdminFailed")]
+    [LoggerMessage(14, LogLevel.Error,
+        "The admin socket is not served, so that crishim's own commands (drain) find nobody: {Reason}", EventName = "AdminFailed")]
     public static partial void AdminFailed(this ILogger log, string reason);
 
     [LoggerMessage(13, LogLevel.Debug, "Watchdog: the loop and the listener are proved every {Period}", EventName = "WatchdogStarted")]

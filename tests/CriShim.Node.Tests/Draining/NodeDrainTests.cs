@@ -37,7 +37,9 @@ public sealed class NodeDrainTests : IAsyncDisposable
 
         Assert.Equal([("a", 30.0), ("b", 30.0), ("c", 30.0)], _teardown.Begun);
         Assert.Equal(["pod-a", "pod-b", "pod-c"], state.Pods.Select(pod => pod.Pod.Name));
-        Assert.All(state.Pods, pod => Assert.Equal((PodEndPhase.Ending, "main containers", "main"), (pod.State.Phase, pod.State.Stage, pod.State.Running.Single())));
+        Assert.All(
+            state.Pods,
+            pod => Assert.Equal((PodEndPhase.Ending, "main containers", "main"), (pod.State.Phase, pod.State.Stage, pod.State.Running.Single())));
         Assert.True(drain.IsDraining);
     }
 

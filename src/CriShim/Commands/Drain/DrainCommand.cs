@@ -33,7 +33,8 @@ internal sealed class DrainCommand
     private readonly Option<string> _grace = new("--grace")
     {
         HelpName = "DURATION",
-        Description = "The most that all of it may take; pods with a shorter grace period keep to theirs. While a drain is on, a shorter one shortens it.",
+        Description = "The most that all of it may take; pods with a shorter grace period keep to theirs. While a drain is on, a shorter one "
+            + "shortens it.",
         DefaultValueFactory = _ => DefaultGrace,
     };
 
@@ -54,10 +55,14 @@ internal sealed class DrainCommand
 
     private readonly Option<string?> _admin = new(ServeFlags.AdminName)
     {
-        HelpName = "ADDRESS", Description = "The admin socket of the serving crishim. Without it that of the configuration file, or the default.",
+        HelpName = "ADDRESS",
+        Description = "The admin socket of the serving crishim. Without it that of the configuration file, or the default.",
     };
 
-    private readonly Option<string?> _config = new(ServeFlags.ConfigName) { HelpName = "FILE", Description = "Configuration file that names the admin socket." };
+    private readonly Option<string?> _config = new(ServeFlags.ConfigName)
+    {
+        HelpName = "FILE", Description = "Configuration file that names the admin socket.",
+    };
 
     private readonly Option<string> _output = new("--output", "-o")
     {
@@ -82,15 +87,16 @@ internal sealed class DrainCommand
         _output.AcceptOnlyFromAmong("text", "json");
         Command = new Command(
             "drain",
-            "Ends every pod of the node in order, in parallel across pods, and keeps new ones from starting. This lasts until 'crishim drain "
-            + "--cancel' or a reboot, over restarts of crishim. Exit codes: 0 all pods ended, 1 some did not, 2 wrong usage.")
+            "Ends every pod of the node in order, in parallel across pods, and keeps new ones from starting. This lasts until "
+            + "'crishim drain --cancel' or a reboot, over restarts of crishim. Exit codes: 0 all pods ended, 1 some did not, 2 wrong usage.")
         {
             _grace, _force, _onlyAtShutdown, _cancel, _admin, _config, _output,
         };
         Command.Validators.Add(result =>
         {
+            Option[] others = [_grace, _force, _onlyAtShutdown];
             if (result.GetResult(_cancel) is { Implicit: false }
-                && new Option[] { _grace, _force, _onlyAtShutdown }.FirstOrDefault(option => result.GetResult(option) is { Implicit: false }) is { } other)
+                && others.FirstOrDefault(option => result.GetResult(option) is { Implicit: false }) is { } other)
             {
                 result.AddError($"--cancel and {other.Name} exclude each other");
             }
@@ -125,7 +131,8 @@ internal sealed class DrainCommand
         {
             if (atShutdown && !await _shutdown.IsQueuedAsync())
             {
-                output.WriteLine(json ? """{"skipped":"the node is not shutting down"}""" : "The node is not shutting down: no pod is ended.");
+                output.WriteLine(
+                    json ? """{"skipped":"the node is not shutting down"}""" : "The node is not shutting down: no pod is ended.");
                 return ExitCode.Success;
             }
 
@@ -140,14 +147,16 @@ internal sealed class DrainCommand
             var supervisor = new Supervisor.SupervisorClient(channel.Invoker);
             if (parse.GetValue(_cancel))
             {
-                CancelDrainResponse cancelled = await supervisor.CancelDrainAsync(new CancelDrainRequest(), cancellationToken: cancellationToken);
+                CancelDrainResponse cancelled =
+                    await supervisor.CancelDrainAsync(new CancelDrainRequest(), cancellationToken: cancellationToken);
                 output.WriteLine(
                     json ? $$"""{"wasDraining":{{(cancelled.WasDraining ? "true" : "false")}}}"""
                     : cancelled.WasDraining ? "The drain is cancelled: pods are let in again." : "The node was not being drained.");
                 return ExitCode.Success;
             }
 
-            await using SubstituteCrishim? substitute = atShutdown ? new SubstituteCrishim(_crishim, parse.GetValue(_config), socket) : null;
+            await using SubstituteCrishim? substitute =
+                atShutdown ? new SubstituteCrishim(_crishim, parse.GetValue(_config), socket) : null;
             var request = new DrainRequest { Grace = Duration.FromTimeSpan(grace), Force = force };
             DrainResponse begun = await BeginAsync(supervisor, request, substitute, cancellationToken);
             return await WatchAsync(supervisor, begun.Drain, substitute, json, output, error, cancellationToken);
@@ -167,8 +176,8 @@ internal sealed class DrainCommand
     }
 
     private async Task<int> WatchAsync(
-        Supervisor.SupervisorClient supervisor, DrainState drain, SubstituteCrishim? substitute, bool json, TextWriter output, TextWriter error,
-        CancellationToken cancellationToken)
+        Supervisor.SupervisorClient supervisor, DrainState drain, SubstituteCrishim? substitute, bool json, TextWriter output,
+        TextWriter error, CancellationToken cancellationToken)
     {
         IDrainProgress progress = json ? new NoProgress() : ProgressOn(output);
         DateTimeOffset began = _time.GetUtcNow();
@@ -267,7 +276,8 @@ internal sealed class DrainCommand
     private static IDrainProgress ProgressOn(TextWriter output)
     {
         // A writer of a test or of another caller is no terminal, whatever the process's own output is.
-        if (!ReferenceEquals(output, Console.Out) || Console.IsOutputRedirected || Environment.GetEnvironmentVariable("TERM") is null or "" or "dumb")
+        if (!ReferenceEquals(output, Console.Out) || Console.IsOutputRedirected
+            || Environment.GetEnvironmentVariable("TERM") is null or "" or "dumb")
         {
             return new LineProgress(output);
         }
@@ -286,7 +296,8 @@ internal sealed class DrainCommand
 
         LoadedConfiguration loaded = ConfigurationLoader.Load(new ServeFlags { Config = config });
         faults.AddRange(loaded.Errors.Where(fault => fault.Setting == "admin.address" || (config is not null && fault.Place == config)));
-        _ = SettingRules.OptionalSocketAddress(loaded.Effective.First(setting => setting.Path == "admin.address").Text, out string? path, out _);
+        string address = loaded.Effective.First(setting => setting.Path == "admin.address").Text;
+        _ = SettingRules.OptionalSocketAddress(address, out string? path, out _);
         return path;
     }
 

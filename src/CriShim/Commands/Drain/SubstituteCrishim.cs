@@ -31,7 +31,8 @@ internal sealed class SubstituteCrishim(IReadOnlyList<string> crishim, string? c
             .. config is null ? Array.Empty<string>() : [ServeFlags.ConfigName, config],
         ];
         var start = new ProcessStartInfo(crishim[0], arguments);
-        foreach (string variable in (ReadOnlySpan<string>)["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"])
+        string[] meantForThisProcess = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+        foreach (string variable in meantForThisProcess)
         {
             _ = start.Environment.Remove(variable);
         }
