@@ -1,0 +1,81 @@
+using CriShim.Discovery;
+using CriShim.Node.Tests.Support;
+using CriShim.Protocol.Runtime.V1;
+using CriShim.Proxy.Services;
+using CriShim.Supervision.Pods;
+using CriShim.TestSupport.Lab;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace CriShim.Node.Tests.Teardown;
+
+/// <summary>A plain container "proxy" that the pod's annotation names, beside a main container "app" of a pod that runs to completion.</summary>
+public sealed class AdoptedTests
+{
+    [Fact]
+    public async Task MainCompletes_UnderNever_EndsTheSidecarAndShowsItCompleted()
+    {
+        await using NodeBed bed = await StartAsync();
+        await bed.RunAsync(NodeBed.Create(name: "app"));
+
+        bed.Backend.Exit("c1", 0);
+
+        await Condition.BecomesTrueAsync("the sidecar has ended", NodeBed.Patience, () => bed.Ended.Count == 2);
+        Assert.Equal(["app", "proxy"], bed.Ended);
+        await Condition.BecomesTrueAsync(
+            "it is shown completed", NodeBed.Patience,
+            () => bed.Node.See("c0", NodeBed.Sandbox, "proxy", 0, ContainerState.ContainerExited) is { As: ShownAs.Completed, ExitCode: 143 });
+        Assert.True(bed.Node.RewritesViews);
+    }
+
+    [Fact]
+    public async Task SidecarDies_WhileTheMainRuns_IsReplaced()
+    {
+        await using NodeBed bed = await StartAsync();
+        await bed.RunAsync(NodeBed.Create(name: "app"));
+
+        bed.Backend.Exit("c0", 1);
+
+        _ = await bed.RunsAsync(1, besides: "app");
+    }
+
+    [Fact]
+    public async Task StartOfTheMain_UntilTheSidecarsProbePasses_Waits()
+    {
+        await using NodeBed bed = await StartAsync("""[{"name":"proxy","startupProbe":{"exec":{"command":["ready"]},"periodSeconds":1}}]""", probeFails: true);
+        string main = await bed.CreateAsync(NodeBed.Create(name: "app"));
+
+        Task<bool> start = bed.Node.BeforeStartAsync(main, DateTime.MaxValue, CancellationToken.None);
+        await bed.LoggedAsync("waits for a sidecar's startup probe");
+        Assert.False(await start);
+
+        Assert.Equal(2, bed.Backend.Requests<ExecSyncRequest>().Count);
+        await bed.LoggedAsync("wait no more for sidecar proxy: Passed");
+    }
+
+    private static async Task<NodeBed> StartAsync(string sidecars = """["proxy"]""", bool probeFails = false)
+    {
+        NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Sidecars = sidecars;
+        bed.Facts = new PodFactsIndex(10, TimeProvider.System, NullLogger<PodFactsIndex>.Instance);
+        IPodFactsSink source = bed.Facts.Add("test", Discovery.PodIdentity.Uid);
+        source.Set(new PodFacts
+        {
+            Uid = "uid",
+            Namespace = "default",
+            Name = "pod",
+            RestartPolicy = PodRestartPolicy.Never,
+            Containers = [new ContainerFacts("proxy", ContainerRole.Plain), new ContainerFacts("app", ContainerRole.Plain)],
+        });
+        bed.Options = bed.Options with { IsSpecSourceConfigured = true };
+        if (probeFails)
+        {
+            bed.Backend.Fail("ExecSync", Grpc.Core.StatusCode.Unknown, "not ready");
+        }
+
+        bed.Start();
+        await bed.KnownAsync();
+        bed.RunSandbox();
+        await bed.RunAsync(NodeBed.Create());
+        return bed;
+    }
+}
