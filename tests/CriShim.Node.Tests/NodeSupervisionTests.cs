@@ -154,6 +154,23 @@ public sealed class NodeSupervisionTests
     }
 
     [Fact]
+    public async Task Removal_OfOneWithATaskThatAStartLeftBehind_EndsTheTaskFirst()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        bed.Backend.Exit("c0", 1);
+        await bed.RunsAsync(1);
+        bed.Backend.LeaveTask("c0");
+
+        bed.Backend.Exit("c1", 1);
+        await bed.RunsAsync(2);
+
+        await Condition.BecomesTrueAsync("it is gone", NodeBed.Patience, () => bed.Backend.Instances.All(instance => instance.Id != "c0"));
+        Assert.Equal(
+            ["RemoveContainer", "Kill", "Delete", "RemoveContainer"],
+            bed.Backend.Changes.Select(call => call.Method).Where(method => method is not ("CreateContainer" or "StartContainer")));
+    }
+
+    [Fact]
     public async Task Exit_RestartTakesLongerThanTheWindow_ShowsWhatTheBackendSays()
     {
         var time = new PooledTime();
