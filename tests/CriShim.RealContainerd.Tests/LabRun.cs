@@ -125,7 +125,7 @@ internal abstract class LabRun : IAsyncDisposable
 
         try
         {
-            await Bare.Runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = SandboxId });
+            await RunningPod.StopSandboxAsync(Bare, SandboxId);
             await Bare.Runtime.RemovePodSandboxAsync(new RemovePodSandboxRequest { PodSandboxId = SandboxId });
         }
         catch (RpcException gone) when (gone.StatusCode == StatusCode.NotFound)
