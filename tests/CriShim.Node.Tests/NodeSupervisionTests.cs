@@ -503,6 +503,19 @@ public sealed class NodeSupervisionTests
     }
 
     [Fact]
+    public async Task Start_ListsBeforeTheRecordsAreRead_AreUnavailableRatherThanWrong()
+    {
+        await using NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Options = bed.Options with { StartPatience = TimeSpan.FromMilliseconds(1) };
+        bed.CreateNode();
+
+        Assert.True(bed.Node.RewritesViews);
+        RpcException refusal = await Assert.ThrowsAsync<RpcException>(() => bed.Node.ReadyAsync(CancellationToken.None));
+
+        Assert.Equal(StatusCode.Unavailable, refusal.StatusCode);
+    }
+
+    [Fact]
     public async Task Start_ListsBeforeTheNodeIsKnown_AreUnavailableRatherThanWrong()
     {
         await using NodeBed bed = await NodeBed.StartAsync(options: options => options with { StartPatience = TimeSpan.FromMilliseconds(1) });
