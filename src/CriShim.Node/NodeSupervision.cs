@@ -64,7 +64,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     private readonly PodFactsIndex? _facts;
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _known = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private IReadOnlyDictionary<string, StoredSandbox> _stored = new Dictionary<string, StoredSandbox>();
+    private volatile IReadOnlyDictionary<string, StoredSandbox>? _stored;
     private Task _running = Task.CompletedTask;
     private volatile bool _hasEnded;
     private int _podsWithViews;
@@ -130,13 +130,16 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     internal DateTimeOffset Now => Time.GetUtcNow();
 
     /// <inheritdoc/>
-    public bool RewritesViews => Volatile.Read(ref _podsWithViews) > 0 || (!_known.Task.IsCompleted && _stored.Count > 0);
+    public bool RewritesViews => Volatile.Read(ref _podsWithViews) > 0 || MayHide;
 
     /// <inheritdoc/>
     public bool MapsIds => Volatile.Read(ref _podsWithAliases) > 0;
 
     /// <inheritdoc/>
     public bool WatchesHooks => Volatile.Read(ref _hooks) > 0;
+
+    /// <summary>Something may be hidden that the backend shows: the records are still to be read, or to be compared with what is there.</summary>
+    private bool MayHide => !_known.Task.IsCompleted && _stored is not { Count: 0 };
 
     /// <summary>Reads the records and begins to watch the backend.</summary>
     public void Start()
@@ -184,7 +187,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     public async Task ReadyAsync(CancellationToken cancellationToken)
     {
         await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
-        if (!_known.Task.IsCompleted && _stored.Count > 0)
+        if (MayHide)
         {
             // Something may be hidden that a list would show (rule 21): better no answer than a wrong one.
             throw new RpcException(new Status(StatusCode.Unavailable, "crishim has started and does not know the node yet"));
@@ -666,7 +669,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
             Tell(askedAt, sandboxes.Value.Items, containers.Value.Containers);
             if (!_known.Task.IsCompleted)
             {
-                Log.NodeKnown(sandboxes.Value.Items.Count, containers.Value.Containers.Count, _stored.Count);
+                Log.NodeKnown(sandboxes.Value.Items.Count, containers.Value.Containers.Count, _stored!.Count);
                 _stored = new Dictionary<string, StoredSandbox>();
                 _known.SetResult();
                 _stoppedUnknown.Clear();
@@ -714,7 +717,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
             }
         }
 
-        foreach (string sandboxId in _stored.Keys.Where(id => !seen.Contains(id)))
+        foreach (string sandboxId in _stored!.Keys.Where(id => !seen.Contains(id)))
         {
             Store.Forget(sandboxId);
         }
@@ -724,7 +727,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     private void Rebuild(SupervisedPod pod, SandboxSnapshot snapshot)
     {
         string sandboxId = pod.Identity.SandboxId;
-        StoredSandbox? stored = _stored.GetValueOrDefault(sandboxId);
+        StoredSandbox? stored = _stored!.GetValueOrDefault(sandboxId);
         PodFacts? facts = FactsOf(pod.Identity) ?? Store.ReadFacts(sandboxId);
         (string Id, TimeSpan Timeout)[] stopped =
             [.. snapshot.Containers.Where(seen => _stoppedUnknown.ContainsKey(seen.Id)).Select(seen => (seen.Id, _stoppedUnknown[seen.Id]))];

@@ -123,6 +123,13 @@ internal sealed class Replacements(NodeSupervision node, RuntimeAdapter backend,
         CallResult<ContainerStatusResponse> status =
             await backend.ContainerStatusAsync(command.ContainerId, verbose: false, node.Stopping).ConfigureAwait(false);
         CallResult<RemoveContainerResponse> removed = await backend.RemoveContainerAsync(command.ContainerId, CancellationToken.None).ConfigureAwait(false);
+        if (removed.Failure is { Kind: FailureKind.TaskLeftBehind })
+        {
+            // A crishim that was killed while it started this one: nothing in CRI removes it any more.
+            _ = await backend.DiscardTaskAsync(command.ContainerId, CancellationToken.None).ConfigureAwait(false);
+            removed = await backend.RemoveContainerAsync(command.ContainerId, CancellationToken.None).ConfigureAwait(false);
+        }
+
         if (removed.Failure is { Kind: FailureKind.BeingRemoved or FailureKind.NotFound })
         {
             // A kubelet collects dead attempts, too, and its files go with them. Lists tell when it has.

@@ -9,8 +9,8 @@ internal sealed record BenchmarkOptions
           --crishim FILE       the executable to measure, by default the one that CRISHIM_BIN names; without either, only nginx is
           --containerd SOCKET  measure Version and ListContainers on this runtime too
           --quick              fewer and shorter rounds: to try the benchmark, not to quote it
-          --only ROW           a group (startup, latency, throughput, list, memory, idle, restart, supervision) or a row's id from
-                               the JSON file; may be repeated
+          --only ROW           a group (startup, latency, throughput, list, memory, idle, restart, teardown, supervision) or a row's
+                               id from the JSON file; may be repeated
           --json FILE          default out/bench/bench.json
           --markdown FILE      default out/bench/bench.md
 
@@ -46,6 +46,9 @@ internal sealed record BenchmarkOptions
 
     /// <summary>Deaths of a sidecar on a real containerd.</summary>
     public int Deaths => Quick ? 10 : 50;
+
+    /// <summary>Pods that are ended on a real containerd, each way.</summary>
+    public int Teardowns => Quick ? 5 : 30;
 
     /// <summary>Pods of a full node, and how many sidecars die at once there.</summary>
     public int Pods => Quick ? 100 : 1_000;

@@ -40,7 +40,7 @@ internal static class BenchmarkRun
             await RunAllAsync(fake, measures, rows, cancellation);
             if (options.CriShim is { } executable)
             {
-                await RunAllAsync(fake, [new RestartMeasure(executable), new SupervisionMeasure(executable)], rows, cancellation);
+                await RunAllAsync(fake, [new RestartMeasure(executable), new TeardownMeasure(executable), new SupervisionMeasure(executable)], rows, cancellation);
             }
 
             if (options.Containerd is not null)

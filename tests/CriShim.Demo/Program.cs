@@ -98,7 +98,7 @@ finally
 if (exitCode == 0)
 {
     stage.Chapter("Done");
-    console.MarkupLine($"The pod ran, answered, lost its sidecar {Story.Deaths} times, had it back, and ended through crishim in {clock.Elapsed.TotalSeconds:0} s; nothing of it is left on this machine.");
+    console.MarkupLine($"The pod ran, answered, lost its sidecar {Story.Deaths} times, had it back, and ended in order through crishim in {clock.Elapsed.TotalSeconds:0} s; nothing of it is left on this machine.");
     console.WriteLine();
     console.MarkupLine("Next:");
     stage.Say("  out/crishim serve --help                what it can be told");

@@ -13,7 +13,10 @@ internal sealed class Story(Stage stage, Ground ground, CriCaller through, CriCa
     public const string PodName = "hello-crishim";
     public const int Deaths = 3;
 
+    private const string Main = "greeter";
     private const string Sidecar = "proxy";
+    private const string FirstSidecar = "log";
+    private const string SignalTold = "TERM received";
     private const int ProxyPort = 8000;
 
     /// <summary>What kubelets 1.28 to 1.36 do: they look once a second, then wait 10 s, 20 s, 40 s and on to 5 minutes.</summary>
@@ -67,26 +70,37 @@ internal sealed class Story(Stage stage, Ground ground, CriCaller through, CriCa
             status => (_address = status.Status.Network?.Ip ?? "") is { Length: > 0 } ip ? $"ready, pod IP {ip}" : "ready, on the host's network");
 
         // A sidecar is a restartable init container: it starts before the others and runs beside them.
+        var first = _pod.Container(FirstSidecar, $"""
+            trap 'echo "{SignalTold}, shipping the last lines"; sleep 0.2; exit 0' TERM
+            while :; do sleep 60 & wait $!; done
+            """);
+        first.Image.Image = ground.BusyboxImage;
+        var firstId = "";
+        await stage.CallAsync("CreateContainer", () => cri.CreateContainerAsync(_pod.Create(_sandbox!, first), cancellationToken: cancellationToken).ResponseAsync,
+            created => $"container {Short(firstId = created.ContainerId)}, name {FirstSidecar}, the pod's first sidecar");
+        await stage.CallAsync("StartContainer", () => cri.StartContainerAsync(new StartContainerRequest { ContainerId = firstId }, cancellationToken: cancellationToken).ResponseAsync,
+            _ => "running");
+
         var sidecar = _pod.Container(Sidecar, $"""
-            trap 'exit 0' TERM
+            trap 'echo "{SignalTold}, draining connections"; sleep 0.3; exit 0' TERM
             {(_pod.HostNetwork ? "" : $"nc -ll -p {ProxyPort} -e nc 127.0.0.1 8080 &")}
             while :; do sleep 60 & wait $!; done
             """);
         sidecar.Image.Image = ground.BusyboxImage;
         await stage.CallAsync("CreateContainer", () => cri.CreateContainerAsync(_pod.Create(_sandbox!, sidecar), cancellationToken: cancellationToken).ResponseAsync,
-            created => $"container {Short(_sidecar = created.ContainerId)}, name {Sidecar}, the pod's sidecar");
+            created => $"container {Short(_sidecar = created.ContainerId)}, name {Sidecar}, the pod's second sidecar");
         await stage.CallAsync("StartContainer", () => cri.StartContainerAsync(new StartContainerRequest { ContainerId = _sidecar }, cancellationToken: cancellationToken).ResponseAsync,
             _ => "running");
 
-        var config = _pod.Container("greeter", $$"""
-            trap 'echo "TERM received, saying goodbye"; exit 0' TERM
+        var config = _pod.Container(Main, $$"""
+            trap 'echo "{{SignalTold}}, saying goodbye"; sleep 0.5; exit 0' TERM
             echo "hello from $POD_NAME"
             {{(_pod.HostNetwork ? "" : "mkdir -p /tmp/www && echo \"it works\" > /tmp/www/index.html && httpd -p 8080 -h /tmp/www && echo 'serving on port 8080'")}}
             while :; do sleep 60 & wait $!; done
             """);
         config.Image.Image = ground.BusyboxImage;
         await stage.CallAsync("CreateContainer", () => cri.CreateContainerAsync(_pod.Create(_sandbox!, config), cancellationToken: cancellationToken).ResponseAsync,
-            created => $"container {Short(_container = created.ContainerId)}, name greeter, the pod's main container");
+            created => $"container {Short(_container = created.ContainerId)}, name {Main}, the pod's main container");
         await stage.CallAsync("StartContainer", () => cri.StartContainerAsync(new StartContainerRequest { ContainerId = _container }, cancellationToken: cancellationToken).ResponseAsync,
             _ => "running");
     }
@@ -202,27 +216,22 @@ internal sealed class Story(Stage stage, Ground ground, CriCaller through, CriCa
     private async Task EndAsync()
     {
         var cri = through.Runtime;
-        await stage.CallAsync("StopContainer", () => cri.StopContainerAsync(new StopContainerRequest { ContainerId = _container, Timeout = 10 }, cancellationToken: cancellationToken).ResponseAsync,
-            _ => "TERM, with 10 s of grace: it ended by itself");
-        await stage.CallAsync("ContainerStatus", () => cri.ContainerStatusAsync(new ContainerStatusRequest { ContainerId = _container }, cancellationToken: cancellationToken).ResponseAsync,
-            status => $"{State(status.Status.State)}, exit code {status.Status.ExitCode}, reason {status.Status.Reason}");
-        await stage.CallAsync("StopContainer", () => cri.StopContainerAsync(new StopContainerRequest { ContainerId = _sidecar, Timeout = 1 }, cancellationToken: cancellationToken).ResponseAsync,
-            _ => "the sidecar, last; who is stopped on purpose is not restarted");
-        await stage.CallAsync("ListContainers", () => cri.ListContainersAsync(
-                new ListContainersRequest { Filter = new ContainerFilter { Id = _sidecar } }, cancellationToken: cancellationToken).ResponseAsync,
-            list => string.Join(", ", list.Containers.Select(container => $"{container.Metadata.Name}: {State(container.State)}, attempt {container.Metadata.Attempt}")));
-        var log = await File.ReadAllLinesAsync(_pod.LogFile("greeter"), cancellationToken);
-        foreach (var (id, name) in new[] { (_container, "greeter"), (_sidecar, Sidecar) })
-        {
-            await stage.CallAsync("RemoveContainer", () => cri.RemoveContainerAsync(new RemoveContainerRequest { ContainerId = id }, cancellationToken: cancellationToken).ResponseAsync,
-                _ => $"{name} is gone");
-        }
-
+        // As kubeadm reset, crictl and a node's drain do it: nothing was stopped before. containerd alone would kill them all, in any order.
+        var asked = TimeProvider.System.GetUtcNow();
         await stage.CallAsync("StopPodSandbox", () => cri.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = _sandbox }, cancellationToken: cancellationToken).ResponseAsync,
-            _ => "its processes and network are gone");
+            _ => "with all of it running: the main ended first, then the sidecars, the last started first, then the sandbox");
+        await stage.CallAsync("ContainerStatus", () => cri.ContainerStatusAsync(new ContainerStatusRequest { ContainerId = _container }, cancellationToken: cancellationToken).ResponseAsync,
+            status => $"{Main}: {State(status.Status.State)}, exit code {status.Status.ExitCode}, reason {status.Status.Reason}");
+        var log = await File.ReadAllLinesAsync(_pod.LogFile(Main), cancellationToken);
+        var endings = await EndingsAsync();
         await stage.CallAsync("RemovePodSandbox", () => cri.RemovePodSandboxAsync(new RemovePodSandboxRequest { PodSandboxId = _sandbox }, cancellationToken: cancellationToken).ResponseAsync,
             _ => "gone");
         _sandbox = null;
+        stage.Console.WriteLine();
+        foreach (var row in Timeline.Draw(asked, endings, Math.Clamp(stage.Console.Profile.Width - 62, 20, 60)))
+        {
+            stage.Say(row);
+        }
 
         stage.Chapter("What the pod wrote to its log");
         foreach (var line in log)
@@ -235,9 +244,34 @@ internal sealed class Story(Stage stage, Ground ground, CriCaller through, CriCa
         }
     }
 
+    /// <summary>Signals by what the processes themselves wrote to their logs, ends by containerd's clock.</summary>
+    private async Task<List<Ending>> EndingsAsync()
+    {
+        var cri = through.Runtime;
+        var list = await cri.ListContainersAsync(
+            new ListContainersRequest { Filter = new ContainerFilter { PodSandboxId = _sandbox } }, cancellationToken: cancellationToken);
+        List<Ending> endings = [];
+        foreach (var container in list.Containers)
+        {
+            var status = (await cri.ContainerStatusAsync(new ContainerStatusRequest { ContainerId = container.Id }, cancellationToken: cancellationToken)).Status;
+            var told = (await File.ReadAllLinesAsync(status.LogPath, cancellationToken)).LastOrDefault(line => line.Contains(SignalTold, StringComparison.Ordinal));
+            // An instance that was killed before has told nothing.
+            if (told is not null)
+            {
+                endings.Add(new Ending(
+                    container.Metadata.Name,
+                    DateTimeOffset.Parse(told.Split(' ')[0], CultureInfo.InvariantCulture),
+                    DateTimeOffset.UnixEpoch.AddTicks(status.FinishedAt / 100)));
+            }
+        }
+
+        return endings.Count > 0 ? endings : throw new LabException("No container of the pod was told to end.");
+    }
+
     private static PodRecipe WithSidecar(PodRecipe pod)
     {
-        pod.Annotations["crishim.io/sidecars"] = $$"""[{"name":"{{Sidecar}}","kind":"native"}]""";
+        pod.Annotations["crishim.io/sidecars"] =
+            $$"""[{"name":"{{FirstSidecar}}","kind":"native"},{"name":"{{Sidecar}}","kind":"native"}]""";
         return pod;
     }
 

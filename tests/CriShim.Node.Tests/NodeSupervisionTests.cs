@@ -154,6 +154,23 @@ public sealed class NodeSupervisionTests
     }
 
     [Fact]
+    public async Task Removal_OfOneWithATaskThatAStartLeftBehind_EndsTheTaskFirst()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        bed.Backend.Exit("c0", 1);
+        await bed.RunsAsync(1);
+        bed.Backend.LeaveTask("c0");
+
+        bed.Backend.Exit("c1", 1);
+        await bed.RunsAsync(2);
+
+        await Condition.BecomesTrueAsync("it is gone", NodeBed.Patience, () => bed.Backend.Instances.All(instance => instance.Id != "c0"));
+        Assert.Equal(
+            ["RemoveContainer", "Kill", "Delete", "RemoveContainer"],
+            bed.Backend.Changes.Select(call => call.Method).Where(method => method is not ("CreateContainer" or "StartContainer")));
+    }
+
+    [Fact]
     public async Task Exit_RestartTakesLongerThanTheWindow_ShowsWhatTheBackendSays()
     {
         var time = new PooledTime();
@@ -483,6 +500,19 @@ public sealed class NodeSupervisionTests
 
         await bed.LoggedAsync("SandboxStopping");
         Assert.Empty(bed.Backend.Changes);
+    }
+
+    [Fact]
+    public async Task Start_ListsBeforeTheRecordsAreRead_AreUnavailableRatherThanWrong()
+    {
+        await using NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Options = bed.Options with { StartPatience = TimeSpan.FromMilliseconds(1) };
+        bed.CreateNode();
+
+        Assert.True(bed.Node.RewritesViews);
+        RpcException refusal = await Assert.ThrowsAsync<RpcException>(() => bed.Node.ReadyAsync(CancellationToken.None));
+
+        Assert.Equal(StatusCode.Unavailable, refusal.StatusCode);
     }
 
     [Fact]

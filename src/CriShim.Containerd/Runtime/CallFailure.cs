@@ -26,6 +26,11 @@ public enum FailureKind
     /// </summary>
     BeingStarted,
 
+    /// <summary>
+    /// RemoveContainer fails, and will for ever: a StartContainer that lost its caller has left a task that CRI knows nothing of.
+    /// </summary>
+    TaskLeftBehind,
+
     /// <summary>containerd is away. A call that is no mere question may have taken effect.</summary>
     Unavailable,
 

@@ -56,6 +56,11 @@ internal static class FailureReading
             return FailureKind.BeingStarted;
         }
 
+        if (Says(detail, "cannot delete running task"))
+        {
+            return FailureKind.TaskLeftBehind;
+        }
+
         if (code == StatusCode.NotFound)
         {
             return Says(detail, "failed to resolve image") || Says(detail, "failed to get image from containerd")

@@ -1,3 +1,4 @@
+using CriShim.Protocol.Containerd.Services.Tasks.V1;
 using CriShim.Protocol.Runtime.V1;
 using Grpc.Core;
 using Microsoft.Extensions.Logging;
@@ -12,11 +13,15 @@ namespace CriShim.Containerd.Runtime;
 /// </remarks>
 public sealed class RuntimeAdapter : IDisposable
 {
+    private const uint SigKill = 9;
+    private const int MaxDeletions = 5;
+
     private readonly RuntimeAdapterOptions _options;
     private readonly TimeProvider _time;
     private readonly ContainerdLog _log;
     private readonly ContainerdChannel _channel;
     private readonly RuntimeService.RuntimeServiceClient _runtime;
+    private readonly Tasks.TasksClient _tasks;
 
     /// <summary>Connects at the first call.</summary>
     public RuntimeAdapter(RuntimeAdapterOptions options, ILogger logger, TimeProvider? time = null)
@@ -26,6 +31,7 @@ public sealed class RuntimeAdapter : IDisposable
         _log = new ContainerdLog(logger);
         _channel = new ContainerdChannel(options.SocketPath);
         _runtime = new RuntimeService.RuntimeServiceClient(_channel.Invoker);
+        _tasks = new Tasks.TasksClient(_channel.Invoker);
     }
 
     /// <summary>All pod sandboxes that match; all there are without a filter.</summary>
@@ -98,8 +104,37 @@ public sealed class RuntimeAdapter : IDisposable
             "StopPodSandbox", sandboxId, options => _runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = sandboxId }, options),
             _options.ChangeDeadline, cancellationToken);
 
+    /// <summary>
+    /// Ends a task that was left behind (<see cref="FailureKind.TaskLeftBehind"/>), by containerd's own task service: after that the
+    /// container can be removed. The answer is that of the deletion, which is refused until the killed process is gone. For no other
+    /// container: CRI, which thinks that it runs, was seen to refuse the removal of one whose task it lost this way.
+    /// </summary>
+    public async Task<CallResult<DeleteResponse>> DiscardTaskAsync(string containerId, CancellationToken cancellationToken)
+    {
+        var kill = new KillRequest { ContainerId = containerId, Signal = SigKill };
+        var delete = new DeleteTaskRequest { ContainerId = containerId };
+        _ = await CallAsync("Kill", containerId, options => _tasks.KillAsync(kill, InNamespace(options)), _options.ChangeDeadline, cancellationToken)
+            .ConfigureAwait(false);
+        CallResult<DeleteResponse> deleted;
+        int tries = 0;
+        while (true)
+        {
+            deleted = await CallAsync(
+                "Delete", containerId, options => _tasks.DeleteAsync(delete, InNamespace(options)), _options.ChangeDeadline, cancellationToken)
+                .ConfigureAwait(false);
+            if (deleted.Failure is not { Code: StatusCode.FailedPrecondition or StatusCode.Unknown } || ++tries == MaxDeletions)
+            {
+                return deleted;
+            }
+
+            await Task.Delay(_options.FirstRetryDelay, _time, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _channel.Dispose();
+
+    private static CallOptions InNamespace(CallOptions options) => options.WithHeaders(new Metadata { { "containerd-namespace", "k8s.io" } });
 
     private async Task<CallResult<T>> AskAsync<T>(
         string method, string subject, Func<CallOptions, AsyncUnaryCall<T>> call, CancellationToken cancellationToken)

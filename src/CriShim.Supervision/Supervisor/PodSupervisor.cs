@@ -269,7 +269,7 @@ public sealed partial class PodSupervisor
     {
         if (Find(id) is var (lineage, instance))
         {
-            if (instance == lineage.Live && _teardown.StageOf(lineage.Name) is not null)
+            if ((instance == lineage.Live && _teardown.StageOf(lineage.Name) is not null) || _teardown.IsAnswerAwaited(lineage.Name, id))
             {
                 return new RemoveVerdict(Verdict.Held, Take(now));
             }

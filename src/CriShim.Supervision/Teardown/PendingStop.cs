@@ -44,6 +44,12 @@ internal sealed class PendingStop(string lineage, DateTimeOffset askedAt, DateTi
 
     public bool IsKillSent { get; set; }
 
+    /// <summary>The instance of which the backend itself has said, by its answer, that it has ended.</summary>
+    public string? AnsweredFor { get; set; }
+
+    /// <summary>Its end was told, the answer is still to come: until when it is waited for.</summary>
+    public DateTimeOffset? AnswerUntil { get; set; }
+
     /// <summary>Our StopContainer failed: when it is sent again.</summary>
     public DateTimeOffset? RetryAt { get; set; }
 

@@ -38,6 +38,12 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
 
     private static readonly TimeSpan RetryAfter = TimeSpan.FromMilliseconds(500);
 
+    /// <summary>
+    /// How long the answer to our stop of a container that has ended is waited for: an exit is told before the backend itself has taken
+    /// note of it, and a StopPodSandbox or RemoveContainer in between would have it kill what is no more, and fail.
+    /// </summary>
+    private static readonly TimeSpan AnswerSlack = TimeSpan.FromSeconds(2);
+
     private readonly Dictionary<string, PendingStop> _stops = new(StringComparer.Ordinal);
     private readonly Dictionary<string, DateTimeOffset> _hooksOfCallers = new(StringComparer.Ordinal);
     private SandboxEndRecord? _end;
@@ -62,6 +68,10 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
 
     /// <summary>How far the stop of this lineage is; null where none was asked for.</summary>
     public StopStage? StageOf(string name) => _stops.TryGetValue(name, out PendingStop? stop) ? stop.Stage : null;
+
+    /// <summary>This instance has ended by our stop, and the backend has not said so yet.</summary>
+    public bool IsAnswerAwaited(string name, string id) =>
+        _stops.TryGetValue(name, out PendingStop? stop) && stop.SentTo == id && stop.AnswerUntil is not null;
 
     /// <summary>A caller's StopContainer has come.</summary>
     /// <returns>True: it waits, until its turn has come and the container has ended. False: forward it.</returns>
@@ -166,9 +176,16 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
 
     public void StopEnded(string id, bool isDone, DateTimeOffset now)
     {
-        foreach (PendingStop stop in _stops.Values.Where(stop => stop.SentTo == id && !isDone))
+        foreach (PendingStop stop in _stops.Values.Where(stop => stop.SentTo == id))
         {
-            stop.RetryAt = now + RetryAfter;
+            if (isDone)
+            {
+                stop.AnsweredFor = id;
+            }
+            else
+            {
+                stop.RetryAt = now + RetryAfter;
+            }
         }
     }
 
@@ -249,7 +266,7 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
         if (_end is { } end && !IsOver)
         {
             DateTimeOffset last = Later(end.Deadline, _stops.Values.Select(stop => stop.KillAt)) + GiveUpAfter;
-            IsOver = now >= last || !lineages.Values.Any(MayRun);
+            IsOver = now >= last || !(lineages.Values.Any(MayRun) || _stops.Values.Any(stop => stop.AnswerUntil is not null));
             if (!IsOver)
             {
                 Due(last, now);
@@ -434,6 +451,11 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
     {
         if (!lineage.IsAlive && (stop.Stage != StopStage.Held || !lineage.MayComeBack))
         {
+            if (AwaitsAnswer(stop, now))
+            {
+                return;
+            }
+
             _ = _stops.Remove(stop.Lineage);
             pod.IsChanged = true;
             return;
@@ -472,6 +494,26 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
 
             Kill(instance, stop, now);
         }
+    }
+
+    /// <summary>What was stopped has ended; whether that still is to be heard from the backend itself.</summary>
+    private bool AwaitsAnswer(PendingStop stop, DateTimeOffset now)
+    {
+        stop.AnswerUntil ??= now + AnswerSlack;
+        if (stop.SentTo is not { } id || stop.AnsweredFor == id || now >= stop.AnswerUntil)
+        {
+            return false;
+        }
+
+        if (stop.RetryAt <= now)
+        {
+            // To what has ended it is no more than a question.
+            stop.RetryAt = null;
+            pod.Commands.Add(new StopInstance(stop.Lineage, id, TimeSpan.Zero));
+        }
+
+        Due(stop.RetryAt is { } retry && retry < stop.AnswerUntil ? retry : stop.AnswerUntil.Value, now);
+        return true;
     }
 
     /// <summary>At the limit, to the millisecond: StopContainer knows only whole seconds.</summary>

@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json;
 using CriShim.Benchmarks.Report;
-using CriShim.Benchmarks.Routes;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.TestSupport.Lab;
 using Tmds.Linux;
@@ -38,7 +37,6 @@ internal sealed class RestartMeasure(string executable) : Measure("restart")
               burst: 10000
         """;
 
-    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan UnwatchedAtLeast = TimeSpan.FromMilliseconds(400);
     private static readonly TimeSpan Settle = TimeSpan.FromMilliseconds(150);
 
@@ -49,28 +47,10 @@ internal sealed class RestartMeasure(string executable) : Measure("restart")
 
     public override async Task<IReadOnlyList<Row>> RunAsync(Bench bench, CancellationToken cancellation)
     {
-        if (!Environment.IsPrivilegedProcess)
-        {
-            throw new MeasurementException("a private containerd needs root");
-        }
-
-        // What is there: a benchmark downloads nothing by itself.
-        var version = Directory.Exists(ContainerdVersion.V21.Binaries) ? ContainerdVersion.V21 : ContainerdVersion.V16;
-        await using var containerd = await PrivateContainerd.StartAsync(version);
-        var socket = bench.Workspace.NewPath("crishim.sock");
-        var crishim = CriShimLaunch.Start(executable, bench.Workspace, socket, containerd.SocketPath, NoBackoff);
-        using var bare = new CriCaller(containerd.SocketPath);
-        using var through = new CriCaller(socket);
-        await Condition.SucceedsAsync("crishim serves", Deadline, () =>
-        {
-            crishim.ThrowIfEnded();
-            return through.Runtime.VersionAsync(new VersionRequest(), cancellationToken: cancellation).ResponseAsync;
-        });
-
-        var recipe = new PodRecipe("restarts", Path.Combine(containerd.Folder, "logs"), containerd.CgroupParent)
-        {
-            Annotations = { ["crishim.io/sidecars"] = $$"""[{"name":"{{Sidecar}}","kind":"native"}]""" },
-        };
+        await using var node = await RealNode.StartAsync(bench, executable, NoBackoff, cancellation);
+        var (bare, through) = (node.Bare, node.Through);
+        var recipe = node.Recipe("restarts");
+        recipe.Annotations["crishim.io/sidecars"] = $$"""[{"name":"{{Sidecar}}","kind":"native"}]""";
         await using (var pod = await RunningPod.StartAsync(through, recipe))
         {
             await pod.RunAsync(recipe.Container(Sidecar, Script));
@@ -87,19 +67,19 @@ internal sealed class RestartMeasure(string executable) : Measure("restart")
                 for (var index = 0; index < kinds.Length; index++)
                 {
                     await kinds[(round + index) % kinds.Length](round, round >= UncountedRounds);
-                    crishim.ThrowIfEnded();
+                    node.Crishim.ThrowIfEnded();
                     await Task.Delay(Settle, cancellation);
                 }
             }
 
-            var title = $"Sidecar's exit to the next RUNNING, containerd {version}";
-            var row = ToRow("restart-p50", $"{title}, p50", floor, unwatched, 50);
+            var title = $"Sidecar's exit to the next RUNNING, containerd {node.Containerd.Version}";
+            var row = RealNode.Compare("restart-p50", $"{title}, p50", floor, unwatched, 50);
             return
             [
                 row with { Aim = Aim.AtMost($"at most {MostTimesFloor} times bare", row.Ratio!.CriShim, MostTimesFloor) },
-                ToRow("restart-p95", $"{title}, p95", floor, unwatched, 95),
-                ToRow("restart-listed-p50", $"{title}, as a caller lists it, p50", floor, listed, 50),
-                ToRow("restart-listed-p95", $"{title}, as a caller lists it, p95", floor, listed, 95),
+                RealNode.Compare("restart-p95", $"{title}, p95", floor, unwatched, 95),
+                RealNode.Compare("restart-listed-p50", $"{title}, as a caller lists it, p50", floor, listed, 50),
+                RealNode.Compare("restart-listed-p95", $"{title}, as a caller lists it, p95", floor, listed, 95),
             ];
         }
     }
@@ -111,22 +91,6 @@ internal sealed class RestartMeasure(string executable) : Measure("restart")
             times.Add(time.TotalMilliseconds);
         }
     }
-
-    private static Row ToRow(string id, string title, List<double> floor, List<double> restart, double percentile)
-    {
-        var (direct, crishim) = (At(floor, percentile), At(restart, percentile));
-        return new Row(id, title, "ms")
-        {
-            Direct = direct,
-            CriShim = crishim,
-            AddedByCriShim = Figure.Of(crishim.Median - direct.Median),
-            Ratio = new Ratio("to bare", Figure.QuotientOfMedians(crishim, direct)),
-        };
-    }
-
-    /// <summary>The middle is told with how far the values lay apart.</summary>
-    private static Figure At(List<double> values, double percentile) =>
-        percentile == 50 ? Figure.Of(values) : Figure.Of(values.Order().ElementAt((int)Math.Ceiling(percentile / 100 * values.Count) - 1));
 
     private static async Task<TimeSpan> FloorAsync(RunningPod pod, CriCaller bare, int round, CancellationToken cancellation)
     {
@@ -184,9 +148,9 @@ internal sealed class RestartMeasure(string executable) : Measure("restart")
                     return next;
                 }
 
-                if (Stopwatch.GetElapsedTime(began) > Deadline)
+                if (Stopwatch.GetElapsedTime(began) > RealNode.Deadline)
                 {
-                    throw new MeasurementException($"the sidecar {old} was killed and does not run again after {Deadline.TotalSeconds} s");
+                    throw new MeasurementException($"the sidecar {old} was killed and does not run again after {RealNode.Deadline.TotalSeconds} s");
                 }
 
                 await Task.Delay(ListInterval, cancellation);
@@ -211,7 +175,7 @@ internal sealed class RestartMeasure(string executable) : Measure("restart")
                     return finishedAt;
                 }
 
-                if (Stopwatch.GetElapsedTime(began) > Deadline)
+                if (Stopwatch.GetElapsedTime(began) > RealNode.Deadline)
                 {
                     throw new MeasurementException($"containerd does not note the end of {containerId}");
                 }

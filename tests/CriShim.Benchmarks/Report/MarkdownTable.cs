@@ -53,6 +53,8 @@ internal static class MarkdownTable
             - A sidecar's restart: the sidecar is killed with SIGKILL; from FinishedAt of the dead instance to StartedAt of the next, both by
               containerd's clock, without back-off. Bare: CreateContainer and StartContainer of the same container, called one after the
               other on the bare socket, in turn with the deaths. "As a caller lists it": until a list through crishim shows the next RUNNING.
+            - A pod's end: StopPodSandbox of a pod of two mains and two sidecars that end at once on SIGTERM. Bare: the same stops called in that
+              order on the bare socket, StopContainer of both mains together, of one sidecar after the other, then StopPodSandbox.
             - Deaths at once: one sidecar of each pod, on a backend that is only pretended. Bare: the least that the node limit allows; with
               the limit raised, as many CreateContainer and StartContainer calls on the bare socket, 16 at a time.
 

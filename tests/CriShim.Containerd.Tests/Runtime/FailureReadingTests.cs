@@ -14,6 +14,7 @@ public sealed class FailureReadingTests
     [InlineData(StatusCode.Unknown, "failed to set removing state for container \"x\": container is already in removing state", FailureKind.BeingRemoved)]
     [InlineData(StatusCode.Unknown, "failed to set starting state for container \"x\": container is already in starting state", FailureKind.BeingStarted)]
     [InlineData(StatusCode.Unknown, "failed to set removing state for container \"x\": container is in starting state, can't be removed", FailureKind.BeingStarted)]
+    [InlineData(StatusCode.FailedPrecondition, "failed to delete containerd container \"x\": cannot delete running task x: failed precondition", FailureKind.TaskLeftBehind)]
     [InlineData(StatusCode.Unavailable, "error reading from server", FailureKind.Unavailable)]
     [InlineData(StatusCode.Unimplemented, "unknown service runtime.v1.RuntimeService", FailureKind.Unavailable)]
     [InlineData(StatusCode.Unimplemented, "unknown method RuntimeConfig for service runtime.v1.RuntimeService", FailureKind.Other)]

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Threading.Channels;
 using CriShim.Protocol.Containerd.Events;
 using CriShim.Protocol.Containerd.Services.Events.V1;
+using CriShim.Protocol.Containerd.Services.Tasks.V1;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.TestSupport;
 using CriShim.TestSupport.Backends;
@@ -42,6 +43,8 @@ internal sealed class FakeCri : IAsyncDisposable
         On("ExecSync", ExecSyncRequest.Parser, _ => new ExecSyncResponse());
         On("RemoveContainer", RemoveContainerRequest.Parser, Remove);
         On("UpdateContainerResources", UpdateContainerResourcesRequest.Parser, _ => new UpdateContainerResourcesResponse());
+        OnTask("Kill", KillRequest.Parser, request => KillTask(request.ContainerId));
+        OnTask("Delete", DeleteTaskRequest.Parser, request => DeleteTask(request.ContainerId));
         _front.On("/containerd.services.events.v1.Events/Subscribe", SubscribeAsync);
         _front.On("/containerd.services.events.v1.Events/Publish", PublishAsync);
     }
@@ -214,14 +217,30 @@ internal sealed class FakeCri : IAsyncDisposable
         await _front.DisposeAsync();
     }
 
+    /// <summary>A start that lost its caller leaves a task behind, of which CRI knows nothing.</summary>
+    public void LeaveTask(string id)
+    {
+        lock (_lock)
+        {
+            Find(id).LeftTask = LeftTask.Alive;
+        }
+    }
+
     private static long Nanoseconds(DateTimeOffset at) => (at - DateTimeOffset.UnixEpoch).Ticks * 100;
 
     private void On<T>(string method, MessageParser<T> parser, Func<T, IMessage> handle)
         where T : class, IMessage<T> => OnAsync(method, parser, request => Task.FromResult(handle(request)));
 
     private void OnAsync<T>(string method, MessageParser<T> parser, Func<T, Task<IMessage>> handle)
+        where T : class, IMessage<T> => On("/runtime.v1.RuntimeService/", method, parser, handle);
+
+    private void OnTask<T>(string method, MessageParser<T> parser, Func<T, IMessage> handle)
         where T : class, IMessage<T> =>
-        _front.On($"/runtime.v1.RuntimeService/{method}", async call =>
+        On("/containerd.services.tasks.v1.Tasks/", method, parser, request => Task.FromResult(handle(request)));
+
+    private void On<T>(string service, string method, MessageParser<T> parser, Func<T, Task<IMessage>> handle)
+        where T : class, IMessage<T> =>
+        _front.On(service + method, async call =>
         {
             byte[] body = await call.ReadBodyAsync();
             T request = parser.ParseFrom(body.AsSpan(5));
@@ -339,6 +358,11 @@ internal sealed class FakeCri : IAsyncDisposable
     {
         lock (_lock)
         {
+            if (_instances.TryGetValue(request.ContainerId, out FakeInstance? instance) && instance.LeftTask is not null)
+            {
+                throw new RpcException(new Status(StatusCode.FailedPrecondition, $"cannot delete running task {request.ContainerId}: failed precondition"));
+            }
+
             _ = _instances.Remove(request.ContainerId);
             return new RemoveContainerResponse();
         }
@@ -372,6 +396,30 @@ internal sealed class FakeCri : IAsyncDisposable
         {
             _sandboxes[request.PodSandboxId].State = PodSandboxState.SandboxNotready;
             return new StopPodSandboxResponse();
+        }
+    }
+
+    private Empty KillTask(string id)
+    {
+        lock (_lock)
+        {
+            Find(id).LeftTask = LeftTask.Killed;
+            return new Empty();
+        }
+    }
+
+    private DeleteResponse DeleteTask(string id)
+    {
+        lock (_lock)
+        {
+            FakeInstance instance = Find(id);
+            if (instance.LeftTask == LeftTask.Alive)
+            {
+                throw new RpcException(new Status(StatusCode.FailedPrecondition, "task must be stopped before deletion"));
+            }
+
+            instance.LeftTask = null;
+            return new DeleteResponse();
         }
     }
 
@@ -440,4 +488,13 @@ internal sealed class FakeInstance(string id, CreateContainerRequest request, Da
     public DateTimeOffset FinishedAt { get; set; }
 
     public TaskCompletionSource Ended { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public LeftTask? LeftTask { get; set; }
+}
+
+/// <summary>A task that a start has left behind.</summary>
+internal enum LeftTask
+{
+    Alive,
+    Killed,
 }

@@ -1,4 +1,3 @@
-using System.Text;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.TestSupport.Backends;
 using CriShim.TestSupport.KubeletDouble;
@@ -8,48 +7,23 @@ using Grpc.Core;
 namespace CriShim.RealContainerd.Tests.Sidecars;
 
 /// <summary>One pod with a sidecar under a double of the kubelet, crishim between it and containerd, and a relay before containerd.</summary>
-internal sealed class SidecarRun : IAsyncDisposable
+internal sealed class SidecarRun : LabRun
 {
     public const string Sidecar = KubeletPod.Sidecar;
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(45);
-
-    private readonly SidecarLab _lab;
-    private readonly string _folder;
-    private readonly string[] _flags;
-    private bool _isDirect;
-    private readonly StringBuilder _logs = new();
 
     private SidecarRun(SidecarLab lab, HoldingRelay relay, KubeletPod pod, string folder, string[] flags)
+        : base(lab, relay, folder, flags)
     {
-        _lab = lab;
-        _folder = folder;
-        _flags = flags;
-        Relay = relay;
         Pod = pod;
-        Bare = new CriCaller(lab.Containerd.SocketPath);
-        Caller = new CriCaller(Path.Combine(folder, "crishim.sock"));
         // The requests of one kubelet with one containerd, the others' with the others.
         Kubelet = new PodKubelet(Caller, pod, replacesCreated: lab.Version.IsAtLeast2);
     }
-
-    public HoldingRelay Relay { get; }
 
     public KubeletPod Pod { get; }
 
     public PodKubelet Kubelet { get; }
 
-    /// <summary>Through crishim.</summary>
-    public CriCaller Caller { get; }
-
-    /// <summary>containerd's own socket: what is really there.</summary>
-    public CriCaller Bare { get; }
-
-    public CrishimProcess Crishim { get; private set; } = null!;
-
-    public string StateFolder => Path.Combine(_folder, "state", Kubelet.SandboxId);
-
-    /// <summary>Of all crishims of this run.</summary>
-    public string Log => _logs + Crishim?.Log;
+    public string StateFolder => Path.Combine(Folder, "state", Kubelet.SandboxId);
 
     public static async Task<SidecarRun> StartAsync(SidecarLab lab, Action<KubeletPod>? change = null, params string[] flags)
     {
@@ -72,32 +46,6 @@ internal sealed class SidecarRun : IAsyncDisposable
             throw;
         }
     }
-
-    /// <summary>From the next start on crishim has containerd's own socket before it: a crash cancels what containerd is at.</summary>
-    public void PassTheRelay() => _isDirect = true;
-
-    public async Task StartCrishimAsync()
-    {
-        _logs.Append(Crishim?.Log);
-        Crishim = await CrishimProcess.ServeAsync(
-        Path.Combine(_folder, "crishim.sock"), _isDirect ? _lab.Containerd.SocketPath : Relay.SocketPath, _folder, ["--config", _lab.ConfigFile, .. _flags]);
-    }
-
-    /// <summary>kill -9.</summary>
-    public async Task KillCrishimAsync()
-    {
-        await Crishim.KillAsync();
-        await Crishim.DisposeAsync();
-    }
-
-    /// <summary>kill -9, and started again.</summary>
-    public async Task KillContainerdAsync()
-    {
-        await _lab.Containerd.KillAsync();
-        Relay.Cut();
-    }
-
-    public Task StartContainerdAsync() => _lab.Containerd.StartAsync();
 
     /// <summary>What containerd has of the sidecar, oldest first. Two that run are a failure whenever they are seen.</summary>
     public async Task<Container[]> LineageAsync()
@@ -173,37 +121,6 @@ internal sealed class SidecarRun : IAsyncDisposable
     public Task EndsAsync(string id) => Condition.BecomesTrueAsync("the sidecar has ended", Patience, async () =>
         (await Bare.Runtime.ContainerStatusAsync(new ContainerStatusRequest { ContainerId = id })).Status.State == ContainerState.ContainerExited);
 
-    public async Task LoggedAsync(string text)
-    {
-        try
-        {
-            await Condition.BecomesTrueAsync($"crishim has logged '{text}'", Patience, () => Log.Contains(text, StringComparison.Ordinal));
-        }
-        catch (TimeoutException failure)
-        {
-            throw Explain(failure.Message, failure);
-        }
-    }
-
-    /// <summary>How often it was logged.</summary>
-    public int Count(string text) => Log.Split(text).Length - 1;
-
-    public async Task LoggedAsync(string text, int times)
-    {
-        try
-        {
-            await Condition.BecomesTrueAsync($"crishim has logged '{text}' {times} times", Patience, () => Count(text) >= times);
-        }
-        catch (TimeoutException failure)
-        {
-            throw Explain(failure.Message, failure);
-        }
-    }
-
-    public Xunit.Sdk.XunitException Explain(string what, Exception? failure = null) => new(
-        $"{what}\n--- calls: {string.Join(' ', Relay.Methods.TakeLast(40))}\n--- containerd {_lab.Version} ---\n{_lab.Containerd.LogTail}\n"
-        + $"--- crishim ---\n{Interesting(Log)}", failure);
-
     /// <summary>The double saw nothing that would have confused a real kubelet, and crishim had no fault.</summary>
     public void Check()
     {
@@ -212,42 +129,16 @@ internal sealed class SidecarRun : IAsyncDisposable
             throw Explain($"the kubelet saw: {string.Join("; ", Kubelet.Violations)}");
         }
 
-        foreach (string fault in new[] { "Supervision of sandbox", "Unhandled exception", "goes through without it" })
-        {
-            if (Log.Contains(fault, StringComparison.Ordinal))
-            {
-                throw Explain($"crishim logged '{fault}'");
-            }
-        }
+        CheckLog();
     }
 
-    public async ValueTask DisposeAsync()
+    public override async ValueTask DisposeAsync()
     {
         await Kubelet.DisposeAsync();
-        if (Crishim is { } crishim)
-        {
-            await crishim.DisposeAsync();
-        }
-
-        if (_lab.Containerd.ProcessId is null)
-        {
-            await _lab.Containerd.StartAsync();
-        }
-
-        try
-        {
-            await Bare.Runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = Kubelet.SandboxId });
-            await Bare.Runtime.RemovePodSandboxAsync(new RemovePodSandboxRequest { PodSandboxId = Kubelet.SandboxId });
-        }
-        catch (RpcException gone) when (gone.StatusCode == StatusCode.NotFound)
-        {
-            // The test removed it, or did not get that far.
-        }
-
-        await Relay.DisposeAsync();
-        Caller.Dispose();
-        Bare.Dispose();
+        await base.DisposeAsync();
     }
+
+    protected override string SandboxId => Kubelet.SandboxId;
 
     private async Task<bool> IsShownAsync(string id)
     {
@@ -264,6 +155,4 @@ internal sealed class SidecarRun : IAsyncDisposable
 
     private static string Describe(Container[] lineage) =>
         string.Join(", ", lineage.Select(one => $"{one.Metadata.Attempt} {one.State} {one.Id[..12]}"));
-
-    private static string Interesting(string log) => string.Join('\n', log.Split('\n').TakeLast(80));
 }

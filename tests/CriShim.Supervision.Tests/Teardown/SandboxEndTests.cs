@@ -197,6 +197,39 @@ public sealed class SandboxEndTests
     }
 
     [Fact]
+    public void ExitThatTheBackendHasNotNoted_GivesTheNextTurn_AndKeepsTheSandboxWaiting()
+    {
+        var scene = new TeardownScene(containers: ["first", "web"]);
+        _ = scene.StopSandbox();
+        scene.HooksEnd("web");
+        scene.Exits("web");
+        scene.HooksEnd("first");
+        scene.Tell(new StopAnswered("web", true));
+        Assert.Equal(["0 hook web 28", "0 stop web 30", "0 hook first 28", "0 stop first 30"], scene.Wanted());
+        scene.Exits("first");
+        Assert.Equal(Verdict.Held, scene.Remove("first"));
+        Assert.Equal(Verdict.Held, scene.StopSandbox());
+        Assert.Empty(scene.Wanted());
+        scene.Tell(new StopAnswered("first", true));
+        Assert.Equal(Verdict.Forward, scene.Remove("first"));
+        Assert.Equal(["0 stop sandbox"], scene.Wanted());
+    }
+
+    [Fact]
+    public void ExitWhoseStopFailed_IsAskedForAgain_AndNotForLong()
+    {
+        var scene = new TeardownScene(containers: ["web"]);
+        _ = scene.StopSandbox();
+        scene.HooksEnd("web");
+        scene.Exits("web");
+        scene.Tell(new StopAnswered("web", false));
+        scene.After(1.5);
+        Assert.Equal(["0 hook web 28", "0 stop web 30", "0.5 kill web"], scene.Wanted());
+        scene.After(1);
+        Assert.Equal(["2 stop sandbox"], scene.Wanted());
+    }
+
+    [Fact]
     public void BackendThatDoesNotAnswer_IsAskedAgain_AndGivenUpLongAfter()
     {
         var scene = new TeardownScene(TimeSpan.FromSeconds(3), containers: ["web"]);

@@ -87,9 +87,16 @@ internal sealed class TeardownScene
     {
         foreach (string name in names)
         {
-            _containers[name] = BackendState.Exited;
-            Tell(new ContainerExited(name, new ContainerExit(143, false, Now)));
+            Exits(name);
+            Tell(new StopAnswered(name, true));
         }
+    }
+
+    /// <summary>Its exit is told; the backend's answer to its stop is still to come.</summary>
+    public void Exits(string name)
+    {
+        _containers[name] = BackendState.Exited;
+        Tell(new ContainerExited(name, new ContainerExit(143, false, Now)));
     }
 
     /// <summary>A caller's StopContainer; <see cref="Verdict.Held"/> stands for its waiting.</summary>

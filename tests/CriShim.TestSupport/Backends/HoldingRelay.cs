@@ -42,10 +42,10 @@ public sealed class HoldingRelay : IAsyncDisposable
         return relay;
     }
 
-    /// <summary>Holds the next call of a method, once.</summary>
-    public RelayHold Hold(string method, HoldPoint point)
+    /// <summary>Holds the next call of a method, once; or one that comes after some others.</summary>
+    public RelayHold Hold(string method, HoldPoint point, int after = 0)
     {
-        var hold = new RelayHold(method, point);
+        var hold = new RelayHold(method, point) { After = after };
         lock (_lock)
         {
             _holds.Add(hold);
@@ -161,6 +161,12 @@ public sealed class HoldingRelay : IAsyncDisposable
         lock (_lock)
         {
             RelayHold? hold = _holds.Find(one => one.Method == method && one.Point == point);
+            if (hold is { After: > 0 })
+            {
+                hold.After--;
+                return null;
+            }
+
             if (hold is not null)
             {
                 _ = _holds.Remove(hold);
@@ -190,6 +196,9 @@ public sealed class RelayHold(string method, HoldPoint point)
     public string Method => method;
 
     public HoldPoint Point => point;
+
+    /// <summary>How many calls pass before it.</summary>
+    internal int After { get; set; }
 
     /// <summary>The call is here.</summary>
     public Task ReachedAsync() => _reached.Task.Bounded($"{method} is {point}");

@@ -39,7 +39,7 @@ public sealed class RunningPod : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await StopAsync().ConfigureAwait(false);
+        await StopSandboxAsync(_caller, SandboxId).ConfigureAwait(false);
         await _caller.Runtime.RemovePodSandboxAsync(new RemovePodSandboxRequest { PodSandboxId = SandboxId }).ConfigureAwait(false);
         if (Directory.Exists(Recipe.LogDirectory))
         {
@@ -48,16 +48,16 @@ public sealed class RunningPod : IAsyncDisposable
     }
 
     /// <summary>Again while containerd fails, as the kubelet does it: a stop that meets a container's end can be refused ("ttrpc: closed").</summary>
-    private async Task StopAsync()
+    public static async Task StopSandboxAsync(CriCaller caller, string sandboxId)
     {
         for (int tries = 1; ; tries++)
         {
             try
             {
-                await _caller.Runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = SandboxId }).ConfigureAwait(false);
+                await caller.Runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = sandboxId }).ConfigureAwait(false);
                 return;
             }
-            catch (RpcException) when (tries < MaxStopTries)
+            catch (RpcException failure) when (failure.StatusCode != StatusCode.NotFound && tries < MaxStopTries)
             {
                 await Task.Delay(StopRetryDelay).ConfigureAwait(false);
             }

@@ -1,0 +1,140 @@
+using System.Text;
+using CriShim.Protocol.Runtime.V1;
+using CriShim.RealContainerd.Tests.Sidecars;
+using CriShim.TestSupport.Backends;
+using CriShim.TestSupport.Lab;
+using Grpc.Core;
+
+namespace CriShim.RealContainerd.Tests;
+
+/// <summary>One test's crishim before a lab's containerd, with a relay between them that can hold its calls; both can be killed.</summary>
+internal abstract class LabRun : IAsyncDisposable
+{
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(45);
+
+    private readonly string[] _flags;
+    private readonly StringBuilder _logs = new();
+    private bool _isDirect;
+
+    /// <param name="lab">Of containerd.</param>
+    /// <param name="relay">Before containerd; this run's from here on.</param>
+    /// <param name="folder">For the run's own files, below the lab's.</param>
+    /// <param name="flags">Of crishim.</param>
+    protected LabRun(SidecarLab lab, HoldingRelay relay, string folder, string[] flags)
+    {
+        Lab = lab;
+        Relay = relay;
+        Folder = folder;
+        _flags = flags;
+        Bare = new CriCaller(lab.Containerd.SocketPath);
+        Caller = new CriCaller(Path.Combine(folder, "crishim.sock"));
+    }
+
+    public HoldingRelay Relay { get; }
+
+    /// <summary>Through crishim.</summary>
+    public CriCaller Caller { get; }
+
+    /// <summary>containerd's own socket: what is really there.</summary>
+    public CriCaller Bare { get; }
+
+    public CrishimProcess Crishim { get; private set; } = null!;
+
+    /// <summary>Of all crishims of this run.</summary>
+    public string Log => _logs + Crishim?.Log;
+
+    protected SidecarLab Lab { get; }
+
+    protected string Folder { get; }
+
+    /// <summary>The pod's; removed with the run.</summary>
+    protected abstract string SandboxId { get; }
+
+    /// <summary>From the next start on crishim has containerd's own socket before it: a crash cancels what containerd is at.</summary>
+    public void PassTheRelay() => _isDirect = true;
+
+    public async Task StartCrishimAsync()
+    {
+        _logs.Append(Crishim?.Log);
+        Crishim = await CrishimProcess.ServeAsync(
+            Path.Combine(Folder, "crishim.sock"), _isDirect ? Lab.Containerd.SocketPath : Relay.SocketPath, Folder, ["--config", Lab.ConfigFile, .. _flags]);
+    }
+
+    /// <summary>kill -9.</summary>
+    public async Task KillCrishimAsync()
+    {
+        await Crishim.KillAsync();
+        await Crishim.DisposeAsync();
+    }
+
+    /// <summary>kill -9.</summary>
+    public async Task KillContainerdAsync()
+    {
+        await Lab.Containerd.KillAsync();
+        Relay.Cut();
+    }
+
+    public Task StartContainerdAsync() => Lab.Containerd.StartAsync();
+
+    /// <summary>How often it was logged.</summary>
+    public int Count(string text) => Log.Split(text).Length - 1;
+
+    public Task LoggedAsync(string text, int times = 1) =>
+        BecomesTrueAsync($"crishim has logged '{text}' {times} times", () => Task.FromResult(Count(text) >= times));
+
+    /// <summary>Waits, and tells in its failure what all the others have logged.</summary>
+    public async Task BecomesTrueAsync(string what, Func<Task<bool>> holds)
+    {
+        try
+        {
+            await Condition.BecomesTrueAsync(what, Patience, holds);
+        }
+        catch (TimeoutException failure)
+        {
+            throw Explain(failure.Message, failure);
+        }
+    }
+
+    public virtual Xunit.Sdk.XunitException Explain(string what, Exception? failure = null) => new(
+        $"{what}\n--- calls: {string.Join(' ', Relay.Methods.TakeLast(40))}\n--- containerd {Lab.Version} ---\n{Lab.Containerd.LogTail}\n"
+        + $"--- crishim ---\n{string.Join('\n', Log.Split('\n').TakeLast(80))}", failure);
+
+    /// <summary>crishim had no fault.</summary>
+    public void CheckLog()
+    {
+        foreach (string fault in new[] { "Supervision of sandbox", "Unhandled exception", "goes through without it" })
+        {
+            if (Log.Contains(fault, StringComparison.Ordinal))
+            {
+                throw Explain($"crishim logged '{fault}'");
+            }
+        }
+    }
+
+    public virtual async ValueTask DisposeAsync()
+    {
+        if (Crishim is { } crishim)
+        {
+            await crishim.DisposeAsync();
+        }
+
+        if (Lab.Containerd.ProcessId is null)
+        {
+            await Lab.Containerd.StartAsync();
+        }
+
+        try
+        {
+            await RunningPod.StopSandboxAsync(Bare, SandboxId);
+            await Bare.Runtime.RemovePodSandboxAsync(new RemovePodSandboxRequest { PodSandboxId = SandboxId });
+        }
+        catch (RpcException gone) when (gone.StatusCode == StatusCode.NotFound)
+        {
+            // The test removed it, or did not get that far.
+        }
+
+        await Relay.DisposeAsync();
+        Caller.Dispose();
+        Bare.Dispose();
+    }
+}
