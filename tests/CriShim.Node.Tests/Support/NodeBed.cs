@@ -1,3 +1,4 @@
+using CriShim.Discovery;
 using CriShim.Linux.Files;
 using CriShim.Node.Draining;
 using CriShim.Protocol.Runtime.V1;
@@ -43,6 +44,12 @@ internal sealed class NodeBed : IAsyncDisposable
     public RecordedLog Log { get; } = new();
 
     public SupervisionOptions Options { get; set; }
+
+    /// <summary>The pod's annotation, where it is another one.</summary>
+    public string? Sidecars { get; set; }
+
+    /// <summary>A pod spec source; none without it.</summary>
+    public PodFactsIndex? Facts { get; set; }
 
     public ISupervision Node => _node!;
 
@@ -98,10 +105,10 @@ internal sealed class NodeBed : IAsyncDisposable
         };
     }
 
-    public static PodSandboxConfig PodConfig() => new()
+    public static PodSandboxConfig PodConfig(string sidecars = """[{"name":"proxy","kind":"native"}]""") => new()
     {
         Metadata = new PodSandboxMetadata { Name = "pod", Namespace = "default", Uid = "uid" },
-        Annotations = { { "crishim.io/sidecars", """[{"name":"proxy","kind":"native"}]""" } },
+        Annotations = { { "crishim.io/sidecars", sidecars } },
     };
 
     public void Start()
@@ -111,15 +118,16 @@ internal sealed class NodeBed : IAsyncDisposable
     }
 
     /// <summary>There, and not started yet.</summary>
-    public void CreateNode() => _node = new NodeSupervision(Options, facts: null, Log, _time);
+    public void CreateNode() => _node = new NodeSupervision(Options, Facts, Log, _time);
 
     /// <summary>It ends where it stands, and another one goes on with its records.</summary>
     public async Task EndAsync() => await _node!.DisposeAsync();
 
     public void RunSandbox(string id = Sandbox)
     {
-        Backend.AddSandbox(id, PodConfig());
-        Node.OnPodSandboxRan(id, PodConfig());
+        PodSandboxConfig config = Sidecars is null ? PodConfig() : PodConfig(Sidecars);
+        Backend.AddSandbox(id, config);
+        Node.OnPodSandboxRan(id, config);
     }
 
     /// <summary>A caller's StopContainer, held and forwarded as the CRI service does it.</summary>
@@ -183,7 +191,7 @@ internal sealed class NodeBed : IAsyncDisposable
     {
         try
         {
-            await Condition.BecomesTrueAsync($"attempt {attempt} runs", Patience, () => Sidecars(besides) is { } running && running.Request.Config.Metadata.Attempt == attempt);
+            await Condition.BecomesTrueAsync($"attempt {attempt} runs", Patience, () => RunningBesides(besides) is { } running && running.Request.Config.Metadata.Attempt == attempt);
             await LoggedAsync($"attempt {attempt}, ");
         }
         catch (TimeoutException failure)
@@ -191,16 +199,16 @@ internal sealed class NodeBed : IAsyncDisposable
             throw new Xunit.Sdk.XunitException($"{failure.Message}\n{string.Join('\n', Log.All)}\n{string.Join('\n', Backend.Changes)}");
         }
 
-        return Sidecars(besides)!;
+        return RunningBesides(besides)!;
     }
 
     /// <summary>The one that runs; more than one at a time is a failure.</summary>
-    public FakeInstance? Running => Sidecars(null);
+    public FakeInstance? Running => RunningBesides(null);
 
     /// <summary>What a record file says, as text.</summary>
     public string Record(string name = Sidecar) => File.ReadAllText(System.IO.Path.Combine(StateDirectory, Sandbox, $"{name}.json"));
 
-    private FakeInstance? Sidecars(string? besides) => Backend.Instances.SingleOrDefault(one =>
+    private FakeInstance? RunningBesides(string? besides) => Backend.Instances.SingleOrDefault(one =>
         one.State == ContainerState.ContainerRunning && one.Request.Config.Metadata.Name != besides);
 
     public async ValueTask DisposeAsync()

@@ -58,14 +58,14 @@ public sealed class AdoptedTests
         bed.Sidecars = sidecars;
         bed.Facts = new PodFactsIndex(10, TimeProvider.System, NullLogger<PodFactsIndex>.Instance);
         IPodFactsSink source = bed.Facts.Add("test", Discovery.PodIdentity.Uid);
-        source.Set(new PodFacts
+        source.Upsert(new SeenPod(new PodFacts
         {
             Uid = "uid",
             Namespace = "default",
             Name = "pod",
             RestartPolicy = PodRestartPolicy.Never,
             Containers = [new ContainerFacts("proxy", ContainerRole.Plain), new ContainerFacts("app", ContainerRole.Plain)],
-        });
+        }));
         bed.Options = bed.Options with { IsSpecSourceConfigured = true };
         if (probeFails)
         {
