@@ -413,6 +413,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
                     return (verdict, changed);
                 },
                 deadline, cancellationToken).ConfigureAwait(false);
+            await pod.OwnSandboxStop.WaitAsync(cancellationToken).ConfigureAwait(false);
         }
         catch
         {

@@ -28,6 +28,7 @@ internal sealed class SupervisedPod : IDisposable
     private bool _mapsIds;
     private bool _forgotten;
     private int _sandboxStopCallers;
+    private Task _ownSandboxStop = Task.CompletedTask;
 
     /// <summary>A pod that crishim sees from its beginning, or that nothing is recorded of.</summary>
     public SupervisedPod(NodeSupervision node, PodIdentity identity, SidecarAnnotation annotation)
@@ -149,6 +150,18 @@ internal sealed class SupervisedPod : IDisposable
             CarryOut(verdict.Commands);
             changed = _changed.Task;
             return verdict.Verdict;
+        }
+    }
+
+    /// <summary>Completes when no StopPodSandbox of ours is under way: two at a time are in each other's way at the pod's network.</summary>
+    public Task OwnSandboxStop
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _ownSandboxStop;
+            }
         }
     }
 
@@ -319,13 +332,13 @@ internal sealed class SupervisedPod : IDisposable
                     _node.Log.GateOpened(gate.Lineage, Identity.SandboxId, gate.Reason);
                     break;
                 case RunPreStop hook:
-                    Run(() => _node.Endings.RunHookAsync(this, hook));
+                    _ = Run(() => _node.Endings.RunHookAsync(this, hook));
                     break;
                 case StopInstance stop:
-                    Run(() => _node.Endings.StopAsync(this, stop));
+                    _ = Run(() => _node.Endings.StopAsync(this, stop));
                     break;
                 case StopSandbox when _sandboxStopCallers == 0:
-                    Run(() => _node.Endings.StopSandboxAsync(this));
+                    _ownSandboxStop = Run(() => _node.Endings.StopSandboxAsync(this));
                     break;
                 case StopSandbox:
                     break;
@@ -379,7 +392,7 @@ internal sealed class SupervisedPod : IDisposable
     }
 
     /// <summary>Under the lock: work that waits for nothing, and that crishim does not wait for when it stops.</summary>
-    private void Run(Func<Task> work) => _ = RunAsync(Task.CompletedTask, work);
+    private Task Run(Func<Task> work) => RunAsync(Task.CompletedTask, work);
 
     private async Task RunAsync(Task before, Func<Task> work)
     {

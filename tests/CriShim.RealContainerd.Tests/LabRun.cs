@@ -7,7 +7,7 @@ using Grpc.Core;
 
 namespace CriShim.RealContainerd.Tests;
 
-/// <summary>One test's crishim before a lab's containerd, with a relay between them that can hold its calls; both can be killed.</summary>
+/// <summary>A test's crishim before a lab's containerd, both to be killed, and a relay between them that can hold calls.</summary>
 internal abstract class LabRun : IAsyncDisposable
 {
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(45);
@@ -56,8 +56,9 @@ internal abstract class LabRun : IAsyncDisposable
     public async Task StartCrishimAsync()
     {
         _logs.Append(Crishim?.Log);
+        string containerd = _isDirect ? Lab.Containerd.SocketPath : Relay.SocketPath;
         Crishim = await CrishimProcess.ServeAsync(
-            Path.Combine(Folder, "crishim.sock"), _isDirect ? Lab.Containerd.SocketPath : Relay.SocketPath, Folder, ["--config", Lab.ConfigFile, .. _flags]);
+            Path.Combine(Folder, "crishim.sock"), containerd, Folder, ["--config", Lab.ConfigFile, .. _flags]);
     }
 
     /// <summary>kill -9.</summary>

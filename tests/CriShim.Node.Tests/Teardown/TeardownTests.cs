@@ -1,5 +1,6 @@
 using CriShim.Node.Tests.Support;
 using CriShim.Protocol.Runtime.V1;
+using CriShim.TestSupport.Backends;
 using CriShim.TestSupport.Lab;
 using Grpc.Core;
 
@@ -88,6 +89,28 @@ public sealed class TeardownTests
 
         await Condition.BecomesTrueAsync("the sandbox is stopped", NodeBed.Patience, () => !bed.Backend.IsSandboxReady(NodeBed.Sandbox));
         Assert.Equal(["app", "proxy"], bed.Ended);
+    }
+
+    [Fact]
+    public async Task StopPodSandbox_AgainWhileCrishimStopsTheSandbox_WaitsForThat()
+    {
+        await using NodeBed bed = await StartAsync();
+        bed.Backend.Stubborn.Add("app");
+        using var caller = new CancellationTokenSource();
+        Task stop = bed.StopSandboxAsync(cancellationToken: caller.Token);
+        await bed.LoggedAsync("Stop of app");
+        RelayHold own = bed.Backend.Hold("StopPodSandbox", HoldPoint.Received);
+        await caller.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => stop);
+        bed.Backend.Exit("c1", 0);
+        await own.ReachedAsync();
+
+        Task again = bed.StopSandboxAsync();
+        Assert.False(again.IsCompleted);
+        own.Release();
+        await again;
+
+        Assert.Contains(bed.Log.All, line => line.Contains("whose caller did not wait", StringComparison.Ordinal));
     }
 
     [Fact]

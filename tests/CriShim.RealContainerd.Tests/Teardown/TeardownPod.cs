@@ -5,8 +5,8 @@ using CriShim.TestSupport.Lab;
 namespace CriShim.RealContainerd.Tests.Teardown;
 
 /// <summary>
-/// A pod of two sidecars, <c>log</c> and <c>proxy</c> in their start order, and two mains, <c>app</c> and <c>web</c>. Its processes write
-/// down themselves what happens to them, line by line into one file: their order there is the order in which it happened.
+/// A pod of two sidecars, <c>log</c> and <c>proxy</c> in their start order, and two mains, <c>app</c> and <c>web</c>. Its processes
+/// themselves write down what happens to them, line by line into one file: their order there is the order in which it happened.
 /// </summary>
 internal sealed class TeardownPod(string name, string folder, string cgroupParent)
 {
@@ -51,9 +51,8 @@ internal sealed class TeardownPod(string name, string folder, string cgroupParen
     public PodRecipe Recipe()
     {
         var recipe = new PodRecipe(name, Path.Combine(folder, "logs"), cgroupParent);
-        recipe.Annotations["crishim.io/sidecars"] = JsonSerializer.Serialize(new[] { Log, Proxy }.Select(sidecar => Reserve.TryGetValue(sidecar, out string? reserve)
-            ? new Dictionary<string, string> { ["name"] = sidecar, ["kind"] = "native", ["teardownReserve"] = reserve }
-            : new Dictionary<string, string> { ["name"] = sidecar, ["kind"] = "native" }));
+        recipe.Annotations["crishim.io/sidecars"] = JsonSerializer.Serialize(new[] { Log, Proxy }.Select(
+            sidecar => new { name = sidecar, kind = "native", teardownReserve = Reserve.GetValueOrDefault(sidecar, "0s") }));
         foreach ((string key, string value) in Annotations)
         {
             recipe.Annotations[key] = value;
@@ -73,7 +72,8 @@ internal sealed class TeardownPod(string name, string folder, string cgroupParen
         config.Annotations["io.kubernetes.pod.terminationGracePeriod"] = $"{Grace}";
         if (PreStop.TryGetValue(container, out string? hook))
         {
-            config.Annotations["io.kubernetes.container.preStopHandler"] = JsonSerializer.Serialize(new { exec = new { command = HookCommand(hook) } });
+            config.Annotations["io.kubernetes.container.preStopHandler"] =
+                JsonSerializer.Serialize(new { exec = new { command = HookCommand(hook) } });
         }
 
         config.Mounts.Add(new Mount { ContainerPath = Below, HostPath = folder });

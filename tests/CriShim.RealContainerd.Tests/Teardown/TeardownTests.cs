@@ -199,7 +199,8 @@ public abstract class TeardownTests(SidecarLab lab)
 
         await run.SandboxEndsAsync();
         Assert.Equal(137, (await run.StatusAsync(App)).ExitCode);
-        Assert.Equal(["proxy TERM", "proxy end", "log TERM", "log end"], run.Lines.Where(line => line.What != "tick").Select(line => line.Text).TakeLast(4));
+        IEnumerable<string> seen = run.Lines.Where(line => line.What != "tick").Select(line => line.Text);
+        Assert.Equal(["proxy TERM", "proxy end", "log TERM", "log end"], seen.TakeLast(4));
         // Grace without reserves is 4 s. By the upper bound it would have had all of it.
         TimeSpan killed = await run.FinishedAtAsync(App) - run.At("app TERM");
         Assert.InRange(killed, TimeSpan.FromSeconds(3.8), TimeSpan.FromSeconds(7.9));
