@@ -326,7 +326,7 @@ internal sealed class SupervisedPod : IDisposable
                     Queue(inspect.Lineage, () => _node.Replacements.InspectAsync(this, inspect));
                     break;
                 case ProbeStartup probe:
-                    Run(() => _node.Probing.RunAsync(this, probe));
+                    _ = Run(() => _node.Probing.RunAsync(this, probe));
                     break;
                 case GateOpened gate:
                     _node.Log.GateOpened(gate.Lineage, Identity.SandboxId, gate.Reason);
