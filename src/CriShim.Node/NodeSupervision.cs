@@ -32,9 +32,8 @@ namespace CriShim.Node;
 /// calls that supervision has a say in wait for a moment, and then go through.
 /// </para>
 /// <para>
-/// A death is seen by an event, milliseconds after it. A list that the kubelet asks for in these milliseconds may show EXITED: the
-/// kubelet then creates the next attempt itself, and is given ours (rule 6). Lists are looked into only while a replacement is made;
-/// one that is, and the backend's own STOPPED event, tell of a death if they are quicker.
+/// A death is seen by an event, milliseconds after it. A list, a status, or a STOPPED event of the backend may be quicker; so these are
+/// looked into while any sidecar runs that would be restarted, and tell of its death before they are shown.
 /// </para>
 /// </remarks>
 public sealed class NodeSupervision : ISupervision, IAsyncDisposable
@@ -69,6 +68,7 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
     private volatile bool _hasEnded;
     private int _podsWithViews;
     private int _podsWithAliases;
+    private int _podsWithSidecars;
     private int _hooks;
 
     /// <summary>Opens the state folder; nothing runs until <see cref="Start"/>.</summary>
@@ -131,6 +131,9 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
 
     /// <inheritdoc/>
     public bool RewritesViews => Volatile.Read(ref _podsWithViews) > 0 || MayHide;
+
+    /// <inheritdoc/>
+    public bool WatchesEnds => Volatile.Read(ref _podsWithSidecars) > 0;
 
     /// <inheritdoc/>
     public bool MapsIds => Volatile.Read(ref _podsWithAliases) > 0;
@@ -533,18 +536,19 @@ public sealed class NodeSupervision : ISupervision, IAsyncDisposable
         Store.Forget(sandboxId);
     }
 
-    internal void CountViews(ref bool hadViews, bool hasViews, ref bool hadAliases, bool hasAliases)
+    /// <summary>A pod's part in what is asked for every call.</summary>
+    internal void Count(PodNeeds before, PodNeeds now)
     {
-        if (hadViews != hasViews)
-        {
-            hadViews = hasViews;
-            _ = Interlocked.Add(ref _podsWithViews, hasViews ? 1 : -1);
-        }
+        Count(ref _podsWithViews, before.RewritesViews, now.RewritesViews);
+        Count(ref _podsWithAliases, before.MapsIds, now.MapsIds);
+        Count(ref _podsWithSidecars, before.WatchesEnds, now.WatchesEnds);
 
-        if (hadAliases != hasAliases)
+        static void Count(ref int pods, bool before, bool now)
         {
-            hadAliases = hasAliases;
-            _ = Interlocked.Add(ref _podsWithAliases, hasAliases ? 1 : -1);
+            if (before != now)
+            {
+                _ = Interlocked.Add(ref pods, now ? 1 : -1);
+            }
         }
     }
 

@@ -24,8 +24,7 @@ internal sealed class SupervisedPod : IDisposable
     private readonly Dictionary<string, Task> _work = new(StringComparer.Ordinal);
     private PodSupervisor _supervisor;
     private TaskCompletionSource _changed = NewSignal();
-    private bool _rewritesViews;
-    private bool _mapsIds;
+    private PodNeeds _needs;
     private bool _forgotten;
     private int _sandboxStopCallers;
     private Task _ownSandboxStop = Task.CompletedTask;
@@ -371,8 +370,9 @@ internal sealed class SupervisedPod : IDisposable
             }
         }
 
-        _node.CountViews(
-            ref _rewritesViews, _supervisor.ChangesViews && !_forgotten, ref _mapsIds, _supervisor.HasDeaths && !_forgotten);
+        PodNeeds needs = _forgotten ? default : new PodNeeds(_supervisor.ChangesViews, _supervisor.HasDeaths, _supervisor.WatchesEnds);
+        _node.Count(_needs, needs);
+        _needs = needs;
         TaskCompletionSource before = _changed;
         _changed = NewSignal();
         before.SetResult();
@@ -417,3 +417,9 @@ internal sealed class SupervisedPod : IDisposable
         }
     }
 }
+
+/// <summary>What a pod needs of callers' calls.</summary>
+/// <param name="RewritesViews">Something of it is to be shown otherwise than the backend says.</param>
+/// <param name="MapsIds">Some id stands for another one.</param>
+/// <param name="WatchesEnds">A sidecar runs that would be restarted.</param>
+internal readonly record struct PodNeeds(bool RewritesViews, bool MapsIds, bool WatchesEnds);

@@ -18,6 +18,17 @@ public sealed class NodeSupervisionTests
     // ---- A restart ---------------------------------------------------------------------------------------------------
 
     [Fact]
+    public async Task WatchesEnds_WhileASidecarRunsThatWouldBeRestarted()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+        Assert.True(bed.Node.WatchesEnds);
+
+        await bed.StopAsync("c0", 1);
+
+        Assert.False(bed.Node.WatchesEnds);
+    }
+
+    [Fact]
     public async Task Exit_OfASidecar_IsReplacedByTheRecordedRequestWithTheNextNumberThroughout()
     {
         await using NodeBed bed = await NodeBed.StartAsync();

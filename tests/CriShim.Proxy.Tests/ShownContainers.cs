@@ -23,6 +23,8 @@ internal sealed class ShownContainers : ISupervision
 
     public bool WatchesHooks => false;
 
+    public bool WatchesEnds { get; set; }
+
     /// <summary>What a death that a message tells of leads to, where supervision has not heard of it: asked once for each.</summary>
     public Action<string>? OnSeenExited { get; set; }
 

@@ -27,6 +27,20 @@ public sealed class ShownListsTests
     }
 
     [Theory]
+    [InlineData(null)]
+    [InlineData(ContainerRunning)]
+    public async Task List_ThatTellsOfADeathFirst_ShowsTheOldRunning(ContainerState? filter)
+    {
+        await using Scene scene = await Scene.StartAsync(isStream: false);
+        scene.Supervision.WatchesEnds = true;
+        scene.Supervision.OnSeenExited = id => scene.Supervision.Mask(id);
+
+        IReadOnlyList<(string, ContainerState)> shown = await scene.ListAsync(filter, [("old", 0, ContainerExited)]);
+
+        Assert.Equal([("old", ContainerRunning)], shown);
+    }
+
+    [Theory]
     [InlineData(false, ContainerRunning, "old main")]
     [InlineData(false, ContainerExited, "gone")]
     [InlineData(false, ContainerCreated, "")]

@@ -15,6 +15,12 @@ public interface ISupervision
     /// <summary>Some container is to be shown otherwise than the backend says. Read for every list, on the loop's thread.</summary>
     bool RewritesViews { get; }
 
+    /// <summary>
+    /// Some sidecar runs that would be restarted if it died, so that a list may tell of a death before anybody else does. Read for every
+    /// list, on the loop's thread.
+    /// </summary>
+    bool WatchesEnds { get; }
+
     /// <summary>Some container id stands for another one. Read for every call on a container, on the loop's thread.</summary>
     bool MapsIds { get; }
 
@@ -149,6 +155,8 @@ public enum ShownAs
 internal sealed class NoSupervision : ISupervision
 {
     public bool RewritesViews => false;
+
+    public bool WatchesEnds => false;
 
     public bool MapsIds => false;
 

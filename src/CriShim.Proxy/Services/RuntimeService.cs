@@ -12,7 +12,8 @@ namespace CriShim.Proxy.Services;
 /// <para>
 /// Calls that change something are always looked at: they say in the log what happened to pods and containers, and supervision is
 /// asked before and told after. Lists, statuses and streams, which the kubelet asks for every second, are parsed only while
-/// something must be shown otherwise, or debug messages are wanted; calls on one container only while some id stands for another.
+/// something must be shown otherwise, or a sidecar runs whose death they may tell first, or debug messages are wanted; calls on one
+/// container only while some id stands for another.
 /// </para>
 /// <para>A failure of supervision lets the call through as it came, but for views: see <see cref="ISupervision"/>.</para>
 /// </remarks>
@@ -168,7 +169,7 @@ internal sealed partial class RuntimeService(ILogger logger, ISupervision superv
         // Filters by state apply to what is shown, hence after rewriting (rule 1).
         ListContainersRequest? unfiltered = null;
         ContainerState? filter = request.Filter?.State?.State;
-        if (supervision.RewritesViews && filter is not null)
+        if (LooksAtViews && filter is not null)
         {
             unfiltered = request.Clone();
             unfiltered.Filter.State = null;
@@ -284,6 +285,8 @@ internal sealed partial class RuntimeService(ILogger logger, ISupervision superv
         }
     }
 
+    private bool LooksAtViews => supervision.RewritesViews || supervision.WatchesEnds;
+
     private static TypedCall Call(ServerCallContext context) => (TypedCall)context;
 
     /// <summary>The request for another instance, or null where it goes on as it came.</summary>
@@ -321,7 +324,7 @@ internal sealed partial class RuntimeService(ILogger logger, ISupervision superv
             case nameof(ContainerStatus):
             case nameof(PodSandboxStatus):
             case nameof(ListContainerStats):
-                return () => supervision.RewritesViews || logger.IsEnabled(LogLevel.Debug);
+                return () => LooksAtViews || logger.IsEnabled(LogLevel.Debug);
             case nameof(ContainerStats):
                 return () => supervision.MapsIds || logger.IsEnabled(LogLevel.Debug);
             case nameof(ExecSync):

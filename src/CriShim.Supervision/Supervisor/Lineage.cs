@@ -138,6 +138,10 @@ internal sealed partial class Lineage(string name, PodConditions pod)
     public bool MayComeBack => State is LineageState.BackingOff or LineageState.AwaitingSlot
         || (State == LineageState.Undecided && pod.KindOf(Name) == SidecarKind.Native);
 
+    /// <summary>It runs, and would be restarted if it died now: a list may tell of that before any event does.</summary>
+    public bool IsWatched => State == LineageState.Running && pod.KindOf(Name) is SidecarKind.Native or SidecarKind.Adopted
+        && pod.Mode == SupervisionMode.On && !IsStoppedByCaller && !pod.Annotation.IsSuperviseOff;
+
     /// <summary>
     /// What was given up outlives the step that made it: a backend that is just starting it does not remove it, for seconds if the caller
     /// of that start has gone.

@@ -86,6 +86,9 @@ public sealed partial class PodSupervisor
     /// <summary>Callers may have to be shown something else than the backend shows: see <see cref="ShownState"/>.</summary>
     public bool ChangesViews => _lineages.Values.Any(l => l.ChangesViews);
 
+    /// <summary>A sidecar runs here that would be restarted if it died.</summary>
+    public bool WatchesEnds => _lineages.Values.Any(l => l.IsWatched);
+
     /// <summary>Some instance has died here, so that an id may stand for another one: see <see cref="CurrentInstance"/>.</summary>
     public bool HasDeaths => _lineages.Values.Any(l => l.HasDeaths);
 
