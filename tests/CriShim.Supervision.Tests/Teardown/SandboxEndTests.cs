@@ -275,6 +275,31 @@ public sealed class SandboxEndTests
     }
 
     [Fact]
+    public void StopPodSandbox_OfOneThatIsDead_EndsWhatStillRunsInOrder()
+    {
+        var scene = new TeardownScene(containers: ["first", "web"]);
+        scene.SandboxDies();
+        Assert.Equal(Verdict.Held, scene.StopSandbox(120));
+        scene.HooksEnd("web");
+        scene.Ends("web");
+        scene.HooksEnd("first");
+        scene.Ends("first");
+        Assert.Equal(["0 hook web 28", "0 stop web 30", "0 hook first 28", "0 stop first 30", "0 stop sandbox"], scene.Wanted());
+        Assert.Equal(Verdict.Forward, scene.StopSandbox(120));
+    }
+
+    [Fact]
+    public void Container_ThatNeverStarted_IsNotWaitedFor()
+    {
+        var scene = new TeardownScene(containers: ["web"]);
+        scene.Tell(new ContainerCreated("job", "job", 0, scene.Now));
+        _ = scene.StopSandbox();
+        scene.HooksEnd("web");
+        scene.Ends("web");
+        Assert.Equal(["0 hook web 28", "0 stop web 30", "0 stop sandbox"], scene.Wanted());
+    }
+
+    [Fact]
     public void EndPod_OfADrain_EndsInOrderWithinItsGraceAndStopsTheSandbox()
     {
         var scene = new TeardownScene(containers: ["first", "web"]);

@@ -143,6 +143,10 @@ internal sealed class TeardownScene
         Now = end;
     }
 
+    /// <summary>A list says that the sandbox is not ready; its containers run on.</summary>
+    public void SandboxDies() => Tell(new SandboxRelisted(new SandboxSnapshot(
+        false, Now, [.. _containers.Select(c => new SeenContainer(c.Key, c.Key, 0, c.Value, Began, Began))])));
+
     /// <summary>The shim is killed and started again after so many seconds; nothing but the records is left.</summary>
     public void Crash(double seconds = 1)
     {
