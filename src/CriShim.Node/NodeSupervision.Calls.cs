@@ -1,0 +1,295 @@
+using CriShim.Containerd.Requests;
+using CriShim.Protocol.Runtime.V1;
+using CriShim.Proxy.Services;
+using CriShim.Supervision.Supervisor;
+using Grpc.Core;
+
+namespace CriShim.Node;
+
+/// <content>What callers' calls ask and tell.</content>
+public sealed partial class NodeSupervision
+{
+    /// <inheritdoc/>
+    public async Task ReadyAsync(CancellationToken cancellationToken)
+    {
+        await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
+        if (MayHide)
+        {
+            // Something may be hidden that a list would show (rule 21): better no answer than a wrong one.
+            throw new RpcException(new Status(StatusCode.Unavailable, "crishim has started and does not know the node yet"));
+        }
+    }
+
+    /// <inheritdoc/>
+    public string CurrentInstance(string containerId) =>
+        _containers.TryGetValue(containerId, out TrackedContainer? container) ? container.Pod.CurrentInstance(containerId) : containerId;
+
+    /// <inheritdoc/>
+    public void BeforeRunPodSandbox() => Drain.RefuseWhileDraining();
+
+    /// <inheritdoc/>
+    public void OnPodSandboxRan(string sandboxId, PodSandboxConfig? config) =>
+        _ = GetOrAdd(sandboxId, config?.Metadata, config?.Annotations);
+
+    /// <inheritdoc/>
+    public async Task<CreateAnswer> BeforeCreateAsync(CreateContainerRequest request, CancellationToken cancellationToken)
+    {
+        await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
+        Drain.RefuseWhileDraining();
+        if (NameOf(request) is not { } name)
+        {
+            return default;
+        }
+
+        SupervisedPod pod = GetOrAdd(request.PodSandboxId, request.SandboxConfig?.Metadata, request.SandboxConfig?.Annotations);
+        CreateContainerRequest? recorded = Store.ReadCreateRequest(request.PodSandboxId, name);
+        bool equalsOurs = recorded is not null
+            && ReplacementRequest.IsSameButForCounters(request, recorded, Store.ReadResources(request.PodSandboxId, name)?.Linux);
+        int attempt = (int)request.Config.Metadata.Attempt;
+        CreateVerdict verdict = null!;
+        switch (await AskAsync(
+            mayWait => ((verdict = pod.AskCreate(name, attempt, equalsOurs, mayWait, out Task changed)).Verdict, changed),
+            DateTime.MaxValue, cancellationToken).ConfigureAwait(false))
+        {
+            case Verdict.Answer:
+                return new CreateAnswer(verdict.ContainerId);
+            case Verdict.Refuse:
+                throw IsEnding(request.PodSandboxId);
+            default:
+                foreach (string ours in verdict.RemoveFirst)
+                {
+                    await Replacements.RemoveAsync(pod, new RemoveInstance(name, ours, RemovalReason.ReplacementNotWanted)).ConfigureAwait(false);
+                }
+
+                RecordAhead(request, name, recorded);
+                return default;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void OnCreated(CreateContainerRequest request, string containerId)
+    {
+        if (NameOf(request) is not { } name || !_pods.TryGetValue(request.PodSandboxId, out SupervisedPod? pod))
+        {
+            return;
+        }
+
+        int attempt = (int)request.Config.Metadata.Attempt;
+        Track(containerId, pod, name, attempt, request.Config.Annotations);
+        _ = _replacedRequests.TryRemove((request.PodSandboxId, name), out _);
+        if (GraceOf(request.Config.Annotations) is { } grace)
+        {
+            pod.Tell(new GraceTold(grace));
+        }
+
+        pod.Tell(new ContainerCreated(containerId, name, attempt, Now));
+    }
+
+    /// <inheritdoc/>
+    public void OnCreateFailed(CreateContainerRequest request, bool isOutcomeKnown)
+    {
+        if (NameOf(request) is not { } name || !_pods.TryGetValue(request.PodSandboxId, out SupervisedPod? pod))
+        {
+            return;
+        }
+
+        if (_replacedRequests.TryRemove((request.PodSandboxId, name), out RequestsBefore? before) && isOutcomeKnown)
+        {
+            Restore(request.PodSandboxId, name, before);
+        }
+
+        pod.Tell(new CallerCreateFailed(name));
+    }
+
+    /// <inheritdoc/>
+    public async Task<bool> BeforeStartAsync(string containerId, DateTime deadline, CancellationToken cancellationToken)
+    {
+        TimeSpan? patience = PatienceOf(deadline);
+        await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
+        Drain.RefuseWhileDraining();
+        if (!_containers.TryGetValue(containerId, out TrackedContainer? container))
+        {
+            return false;
+        }
+
+        bool wasHeld = false;
+        Verdict verdict = await AskAsync(
+            _ =>
+            {
+                Verdict start = container.Pod.AskStart(containerId, patience, out Task changed);
+                if (start == Verdict.Held && !wasHeld)
+                {
+                    wasHeld = true;
+                    Log.StartHeld(container.Name, container.Pod.Identity.SandboxId, containerId);
+                }
+
+                return (start, changed);
+            },
+            deadline, cancellationToken).ConfigureAwait(false);
+        return verdict == Verdict.Refuse ? throw IsEnding(container.Pod.Identity.SandboxId) : verdict == Verdict.Answer;
+    }
+
+    /// <inheritdoc/>
+    public void OnStarted(string containerId) => Tell(containerId, new ContainerStarted(containerId, Now));
+
+    /// <inheritdoc/>
+    public async Task<string> BeforeStopAsync(string containerId, TimeSpan timeout, DateTime deadline, CancellationToken cancellationToken)
+    {
+        await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
+        if (!_known.Task.IsCompleted)
+        {
+            // It goes through without being arbitrated; the record may not know, but the caller owns it from here on (rule 5).
+            _stoppedUnknown[containerId] = timeout;
+        }
+
+        if (!_containers.TryGetValue(containerId, out TrackedContainer? container))
+        {
+            return containerId;
+        }
+
+        string instance = containerId;
+        bool wasHeld = false;
+        _ = await AskAsync(
+            mayWait =>
+            {
+                StopVerdict stop = container.Pod.AskStop(containerId, timeout, mayWait, out Task changed);
+                if (stop.Verdict == Verdict.Held && !wasHeld)
+                {
+                    wasHeld = true;
+                    Log.StopHeld(container.Name, container.Pod.Identity.SandboxId, containerId);
+                }
+
+                instance = stop.ContainerId;
+                return (stop.Verdict, changed);
+            },
+            deadline, cancellationToken).ConfigureAwait(false);
+        return instance;
+    }
+
+    /// <inheritdoc/>
+    public void OnStopped(string containerId) => Tell(containerId, new StopAnswered(containerId, true));
+
+    /// <inheritdoc/>
+    public void OnExec(string containerId, IReadOnlyList<string> command, bool isRunning)
+    {
+        if (_containers.TryGetValue(containerId, out TrackedContainer? container) && container.Hook is { } hook
+            && hook.Command.Count > 0 && hook.Command.SequenceEqual(command, StringComparer.Ordinal))
+        {
+            Tell(container.Pod, new CallerHook(containerId, isRunning));
+        }
+    }
+
+    /// <inheritdoc/>
+    public async Task BeforeRemoveAsync(string containerId, DateTime deadline, CancellationToken cancellationToken)
+    {
+        await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
+        if (_containers.TryGetValue(containerId, out TrackedContainer? container))
+        {
+            _ = await AskAsync(
+                _ => (container.Pod.AskRemove(containerId, out Task changed), changed), deadline, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void OnRemoved(string containerId) => Tell(containerId, new ContainerRemoved(containerId));
+
+    /// <inheritdoc/>
+    public void OnResourcesUpdated(UpdateContainerResourcesRequest request)
+    {
+        if (request.Linux is not null && _containers.TryGetValue(request.ContainerId, out TrackedContainer? container))
+        {
+            string sandboxId = container.Pod.Identity.SandboxId;
+            UpdateContainerResourcesRequest merged = request.Clone();
+            merged.Linux = ReplacementRequest.MergeResources(Store.ReadResources(sandboxId, container.Name)?.Linux, request.Linux);
+            _ = Store.WriteResources(sandboxId, container.Name, merged);
+            container.Pod.Tell(new ResourcesUpdated(request.ContainerId));
+        }
+    }
+
+    /// <inheritdoc/>
+    public async Task BeforeStopSandboxAsync(string sandboxId, DateTime deadline, CancellationToken cancellationToken)
+    {
+        // By its whole time, not by what is left of it when it is asked again.
+        TimeSpan? patience = PatienceOf(deadline);
+        await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
+        if (!_known.Task.IsCompleted)
+        {
+            _sandboxesStoppedUnknown[sandboxId] = true;
+        }
+
+        if (!_pods.TryGetValue(sandboxId, out SupervisedPod? pod))
+        {
+            return;
+        }
+
+        bool wasHeld = false;
+        pod.OnSandboxStopCaller();
+        try
+        {
+            _ = await AskAsync(
+                mayWait =>
+                {
+                    Verdict verdict = pod.AskSandboxStop(patience, mayWait, out Task changed);
+                    if (verdict == Verdict.Held && !wasHeld)
+                    {
+                        wasHeld = true;
+                        Log.SandboxStopHeld(sandboxId);
+                    }
+
+                    return (verdict, changed);
+                },
+                deadline, cancellationToken).ConfigureAwait(false);
+            await pod.OwnSandboxStop.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch
+        {
+            pod.OnSandboxStopCallerGone(isStopped: false);
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void OnStopSandboxEnded(string sandboxId, bool isStopped)
+    {
+        if (_pods.TryGetValue(sandboxId, out SupervisedPod? pod))
+        {
+            pod.OnSandboxStopCallerGone(isStopped);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void OnPodSandboxRemoved(string sandboxId)
+    {
+        if (_pods.TryGetValue(sandboxId, out SupervisedPod? pod))
+        {
+            pod.Tell(new SandboxGone());
+        }
+    }
+
+    /// <inheritdoc/>
+    public ShownContainer? Show(string containerId, string sandboxId, string name, uint attempt) =>
+        PodOf(containerId, sandboxId, ref name, ref attempt)?.Show(containerId, name, (int)attempt);
+
+    /// <inheritdoc/>
+    public ShownContainer? See(string containerId, string sandboxId, string name, uint attempt, ContainerState said) =>
+        PodOf(containerId, sandboxId, ref name, ref attempt)?.See(containerId, name, (int)attempt, said);
+
+    /// <inheritdoc/>
+    public event Action<string>? ViewChanged;
+
+    /// <inheritdoc/>
+    public string? SandboxOf(string containerId) =>
+        _containers.TryGetValue(containerId, out TrackedContainer? container) ? container.Pod.Identity.SandboxId : null;
+
+    /// <summary>The pod of a container; an event of a container that is gone has neither its name nor its attempt.</summary>
+    private SupervisedPod? PodOf(string containerId, string sandboxId, ref string name, ref uint attempt)
+    {
+        if (!_containers.TryGetValue(containerId, out TrackedContainer? container))
+        {
+            return _pods.GetValueOrDefault(sandboxId);
+        }
+
+        (name, attempt) = (container.Name, (uint)container.Attempt);
+        return container.Pod;
+    }
+}
