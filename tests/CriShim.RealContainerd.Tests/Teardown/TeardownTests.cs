@@ -106,6 +106,24 @@ public abstract class TeardownTests(SidecarLab lab)
     }
 
     [Fact]
+    public async Task Drain_OfTheNode_EndsThePodInOrderAndLetsNoneStart()
+    {
+        await using TeardownRun run = await TeardownRun.StartAsync(lab);
+
+        // A kubelet of the machine's own is nobody's caller here.
+        (int exitCode, string output) = await run.Crishim.CommandAsync("drain", "--grace", "30s", "--force");
+
+        Assert.True(exitCode == 0, output);
+        run.AssertEndedInOrder();
+        await run.SandboxEndsAsync();
+        RpcException refused = await Assert.ThrowsAsync<RpcException>(
+            async () => await run.Caller.Runtime.RunPodSandboxAsync(new RunPodSandboxRequest { Config = run.Pod.Recipe().Sandbox() }));
+        Assert.Equal(StatusCode.Unavailable, refused.StatusCode);
+        (exitCode, output) = await run.Crishim.CommandAsync("drain", "--cancel");
+        Assert.True(exitCode == 0, output);
+    }
+
+    [Fact]
     public async Task StopPodSandbox_ByAnImpatientCaller_GoesOnAndARetrySucceeds()
     {
         await using TeardownRun run = await TeardownRun.StartAsync(lab, pod => pod.OnTerm[App] = "sleep 2.5");

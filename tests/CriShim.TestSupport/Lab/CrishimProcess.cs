@@ -75,6 +75,21 @@ public sealed class CrishimProcess : IAsyncDisposable
         return new CrishimProcess(Process.Start(start)!, listenPath, logFile);
     }
 
+    /// <summary>Runs one of its other commands to its end, on the admin socket of this one.</summary>
+    /// <returns>The exit code, and all that it printed.</returns>
+    public async Task<(int ExitCode, string Output)> CommandAsync(string command, params string[] arguments)
+    {
+        string[] executable = Executable();
+        using Process run = Process.Start(new ProcessStartInfo(
+            executable[0], [.. executable[1..], command, "--admin", $"unix://{ListenPath}.a", .. arguments])
+        {
+            RedirectStandardOutput = true, RedirectStandardError = true,
+        })!;
+        string[] printed = await Task.WhenAll(run.StandardOutput.ReadToEndAsync(), run.StandardError.ReadToEndAsync()).ConfigureAwait(false);
+        await run.WaitForExitAsync().ConfigureAwait(false);
+        return (run.ExitCode, string.Concat(printed));
+    }
+
     /// <summary>Asks it to end and gives the exit code.</summary>
     public Task<int> TerminateAsync(TimeSpan timeout)
     {
