@@ -27,9 +27,6 @@ internal sealed partial class Lineage
     /// <summary>It is dead, and nobody told how.</summary>
     public string? EndedUnknown => Current is { IsDead: true, IsRemoved: false, Exit: null } ended ? ended.Id : null;
 
-    /// <summary>The exit code of one that is shown as completed, for what is said about it.</summary>
-    public int? TrueExitCode(string id) => Find(id)?.Exit?.ExitCode;
-
     public void OpenGate()
     {
         if (!IsGateOpen)
