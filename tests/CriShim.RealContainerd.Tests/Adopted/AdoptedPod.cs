@@ -21,6 +21,8 @@ internal sealed class AdoptedPod(string manifestName, string folder, string cgro
     /// <summary>The kubelet's name for a static pod.</summary>
     public string Name => $"{manifestName}-{NodeName}";
 
+    public string CgroupParent => cgroupParent;
+
     public string RestartPolicy { get; set; } = "Never";
 
     /// <summary>terminationGracePeriodSeconds.</summary>

@@ -92,7 +92,7 @@ public abstract class AdoptedTests(SidecarLab lab)
         await watch.CheckAsync();
         run.EndMain();
 
-        await run.IsShownCompletedAsync(143, attempt: 1);
+        Assert.Equal(1u, (await run.IsShownCompletedAsync(143)).Metadata.Attempt);
         run.AssertEndedAfterMain();
         await watch.CheckAsync();
     }
