@@ -230,7 +230,7 @@ internal sealed class SupervisedPod : IDisposable
             {
                 ShownState.Running => ShownContainer.Running,
                 ShownState.Hidden => ShownContainer.Hidden,
-                ShownState.Completed => new ShownContainer(ShownAs.Completed, _node.Now, _supervisor.TrueExitCode(containerId) ?? 0),
+                ShownState.Completed => ShownContainer.Completed,
                 _ => null,
             };
         }
@@ -246,7 +246,14 @@ internal sealed class SupervisedPod : IDisposable
                 Tell(new ContainerSeenExited(containerId));
             }
 
-            return Show(containerId, name, attempt) ?? said switch
+            ShownContainer? shown = Show(containerId, name, attempt);
+            if (shown?.As == ShownAs.Completed && said != ContainerState.ContainerExited)
+            {
+                // When it ended, and how, is the backend's to tell; until it does it has not ended for anybody.
+                return null;
+            }
+
+            return shown ?? said switch
             {
                 ContainerState.ContainerCreated when _supervisor.StartOf(containerId) is { } at => new ShownContainer(ShownAs.Running, at),
                 ContainerState.ContainerRunning when _supervisor.EndOf(containerId) is { } end =>

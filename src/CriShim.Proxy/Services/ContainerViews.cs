@@ -107,16 +107,13 @@ internal static class ContainerViews
                 running.Reason = "";
                 running.Message = "";
                 return running;
-            case ShownAs.Completed when status is { State: ContainerState.ContainerExited, ExitCode: 0 }:
+            case ShownAs.Completed when status.State != ContainerState.ContainerExited || status.ExitCode == 0:
                 return status;
             case ShownAs.Completed:
                 ContainerStatus completed = status.Clone();
-                completed.State = ContainerState.ContainerExited;
-                completed.FinishedAt = status.FinishedAt > 0 || shown.At is not { } endedAt ? status.FinishedAt : Nanoseconds(endedAt);
                 completed.ExitCode = 0;
                 completed.Reason = "Completed";
-                completed.Message = $"ended with exit code {(status.FinishedAt > 0 ? status.ExitCode : shown.ExitCode)} "
-                    + "when it was stopped, because the pod's main containers had completed";
+                completed.Message = $"ended with exit code {status.ExitCode} when it was stopped, because the pod's main containers had completed";
                 return completed;
             default:
                 ContainerStatus exited = status.Clone();

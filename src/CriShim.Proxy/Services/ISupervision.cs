@@ -132,6 +132,9 @@ public readonly record struct ShownContainer(ShownAs As, DateTimeOffset? At = nu
     /// <summary>As running.</summary>
     public static ShownContainer Running => new(ShownAs.Running);
 
+    /// <summary>As completed.</summary>
+    public static ShownContainer Completed => new(ShownAs.Completed);
+
     /// <summary>Not at all.</summary>
     public static ShownContainer Hidden => new(ShownAs.Hidden);
 }
@@ -142,9 +145,7 @@ public enum ShownAs
     Running,
     Exited,
 
-    /// <summary>
-    /// As having ended with 0, reason Completed; <see cref="ShownContainer.ExitCode"/> is the true one, which the message tells.
-    /// </summary>
+    /// <summary>As having ended with 0, reason Completed, when the backend says that it has ended; the message tells the true exit code.</summary>
     Completed,
 
     /// <summary>Not at all.</summary>

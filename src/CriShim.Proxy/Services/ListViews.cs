@@ -51,7 +51,7 @@ internal sealed class ListViews(ContainerState? filter, ISupervision supervision
             ContainerState state = shown switch
             {
                 ShownAs.Running => ContainerState.ContainerRunning,
-                ShownAs.Exited or ShownAs.Completed => ContainerState.ContainerExited,
+                ShownAs.Exited => ContainerState.ContainerExited,
                 _ => container.State,
             };
             bool keep = shown != ShownAs.Hidden && (filter is null || filter == state);

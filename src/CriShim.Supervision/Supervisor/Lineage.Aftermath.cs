@@ -25,8 +25,11 @@ internal sealed partial class Lineage
     /// <summary>The backend's lists may say RUNNING of one that is dead, beside the one that runs.</summary>
     private bool HasUnseenEnds => _instances.Exists(IsEndUnseen);
 
-    /// <summary>How an instance ended that one of the shim's has replaced, while the backend's lists may not know; else null.</summary>
-    public ContainerExit? EndOf(Instance instance) => IsEndUnseen(instance) ? instance.Exit : null;
+    /// <summary>
+    /// How an instance ended that one of the shim's has replaced; else null. Also when the backend has told the end: an answer of before
+    /// can still be under way.
+    /// </summary>
+    public ContainerExit? EndOf(Instance instance) => IsReplaced(instance) ? instance.Exit : null;
 
     public void RemovalFailed(Instance instance, DateTimeOffset now)
     {
@@ -36,7 +39,9 @@ internal sealed partial class Lineage
         }
     }
 
-    private bool IsEndUnseen(Instance instance) => instance is { IsDead: true, Exit: not null, IsEndSeen: false, IsRemoved: false, IsHidden: false }
+    private bool IsEndUnseen(Instance instance) => !instance.IsEndSeen && IsReplaced(instance);
+
+    private bool IsReplaced(Instance instance) => instance is { IsDead: true, Exit: not null, IsRemoved: false, IsHidden: false }
         && instance != Current && Current is { IsOurs: true };
 
     /// <summary>A replacement runs: are lists as far?</summary>

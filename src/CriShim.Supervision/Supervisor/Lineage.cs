@@ -147,7 +147,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
     /// of that start has gone.
     /// </summary>
     public bool ChangesViews => State is LineageState.Undecided or LineageState.AwaitingSlot || IsBusy || _maskedId is not null
-        || _instances.Exists(i => i is { HasServed: true, IsRemoved: false }) || (IsAlive && IsServing)
+        || _instances.Exists(i => i is { HasServed: true, IsRemoved: false }) || (IsAlive && IsEndToBeSeenFirst)
         || (_abandonedAttempt is { } attempt && !_instances.Exists(i => i.Attempt == attempt))
         || _instances.Exists(i => i is { IsHidden: true, IsRemoved: false }) || HasUnseenEnds;
 
@@ -567,7 +567,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         if (instance.Exit is not { } exit)
         {
             State = LineageState.Undecided;
-            if (reason is null && Backoff().FullDelay(DeathCause.ErrorExit, _streak) == TimeSpan.Zero)
+            if (reason is null && (Backoff().FullDelay(DeathCause.ErrorExit, _streak) == TimeSpan.Zero || pod.IsEndFinal(Name, null)))
             {
                 Mask(instance, now);
             }

@@ -342,9 +342,6 @@ public sealed partial class PodSupervisor
     public bool IsProbeWanted(string name, string id) =>
         _lineages.TryGetValue(name, out Lineage? lineage) && lineage is { IsGating: true, Current: { IsAlive: true } instance } && instance.Id == id;
 
-    /// <summary>The exit code that the backend knows of an instance that is shown as <see cref="ShownState.Completed"/>.</summary>
-    public int? TrueExitCode(string id) => Find(id) is var (lineage, _) ? lineage.TrueExitCode(id) : null;
-
     /// <summary>All lineages, for <c>crishim explain</c>.</summary>
     public IReadOnlyList<LineageView> Views(DateTimeOffset now) => [.. _lineages.Values.Select(l => l.ToView(now))];
 

@@ -58,7 +58,11 @@ public sealed class PodRecipe
                 },
             },
         };
-        config.Annotations.Add(Annotations);
+        foreach ((string key, string value) in Annotations)
+        {
+            config.Annotations[key] = value;
+        }
+
         return config;
     }
 
