@@ -323,8 +323,11 @@ internal sealed partial class RuntimeService(ILogger logger, ISupervision superv
             case nameof(ListContainers):
             case nameof(ContainerStatus):
             case nameof(PodSandboxStatus):
-            case nameof(ListContainerStats):
                 return () => LooksAtViews || logger.IsEnabled(LogLevel.Debug);
+            case nameof(StreamContainers):
+                return () => LooksAtViews;
+            case nameof(ListContainerStats):
+                return () => supervision.RewritesViews || logger.IsEnabled(LogLevel.Debug);
             case nameof(ContainerStats):
                 return () => supervision.MapsIds || logger.IsEnabled(LogLevel.Debug);
             case nameof(ExecSync):
@@ -333,7 +336,6 @@ internal sealed partial class RuntimeService(ILogger logger, ISupervision superv
             case nameof(Attach):
             case nameof(ReopenContainerLog):
                 return () => supervision.MapsIds;
-            case nameof(StreamContainers):
             case nameof(StreamContainerStats):
             case nameof(PodSandboxStats):
             case nameof(ListPodSandboxStats):

@@ -20,12 +20,6 @@ internal sealed partial class Lineage
     /// <summary>The pod's mains have completed, and it is to be ended, or was: its own end is no failure any more.</summary>
     public bool IsServing => pod.HaveMainsCompleted && pod.KindOf(Name) == SidecarKind.Adopted;
 
-    /// <summary>
-    /// Lists can tell its end before the event does, and a kubelet that has seen it once takes it for the last: they are looked at as long as
-    /// it runs.
-    /// </summary>
-    private bool IsEndToBeSeenFirst => pod.Mode == SupervisionMode.On && pod.IsEndFinal(Name, null);
-
     /// <summary>A main container that will not run again, by the pod's restartPolicy.</summary>
     public bool HasCompleted(PodRestartPolicy policy) =>
         Current is { IsDead: true } ended && !IsCallerCreating && (policy == PodRestartPolicy.Never || ended.Exit?.ExitCode == 0);

@@ -147,7 +147,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
     /// of that start has gone.
     /// </summary>
     public bool ChangesViews => State is LineageState.Undecided or LineageState.AwaitingSlot || IsBusy || _maskedId is not null
-        || _instances.Exists(i => i is { HasServed: true, IsRemoved: false }) || (IsAlive && IsEndToBeSeenFirst)
+        || _instances.Exists(i => i is { HasServed: true, IsRemoved: false }) || (IsAlive && IsServing)
         || (_abandonedAttempt is { } attempt && !_instances.Exists(i => i.Attempt == attempt))
         || _instances.Exists(i => i is { IsHidden: true, IsRemoved: false }) || HasUnseenEnds;
 
