@@ -85,6 +85,24 @@ public abstract class AdoptedCrashTests(SidecarLab lab)
     }
 
     [Fact]
+    public async Task CrishimDownWhileTheSidecarDies_ReplacesItUnseenWhenItIsBack()
+    {
+        await using AdoptedRun run = await AdoptedRun.StartAsync(lab);
+        await using SidecarWatch watch = SidecarWatch.Start(run);
+        await run.KillCrishimAsync();
+        await run.KillProxyAsync();
+        await run.StartCrishimAsync();
+
+        await run.IsShownAsync(ContainerState.ContainerRunning, 1);
+        await run.HappensAsync("proxy up", 2);
+        await watch.CheckAsync();
+        run.EndMain();
+
+        await run.IsShownCompletedAsync(143);
+        await watch.CheckAsync();
+    }
+
+    [Fact]
     public async Task CrishimKilledWhileTheMainsStartIsHeld_HoldsTheNextOne()
     {
         await using AdoptedRun run = await AdoptedRun.StartAsync(lab, withMain: false, change: pod => pod.Wishes =
