@@ -67,6 +67,13 @@ internal sealed class ShownContainers : ISupervision
     public void KnowEnded(string old, int exitCode) =>
         _shown[old] = new ShownContainer(ShownAs.Exited, DateTimeOffset.UnixEpoch.AddSeconds(99), exitCode, "Error");
 
+    /// <summary>Its end is shown as completion.</summary>
+    public void Complete(string id)
+    {
+        _shown[id] = ShownContainer.Completed;
+        RewritesViews = true;
+    }
+
     /// <summary>It is shown as what it is, without a replacement.</summary>
     public void Unmask(string old)
     {

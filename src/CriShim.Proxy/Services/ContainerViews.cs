@@ -107,7 +107,7 @@ internal static class ContainerViews
                 running.Reason = "";
                 running.Message = "";
                 return running;
-            case ShownAs.Completed when status.State != ContainerState.ContainerExited || status.ExitCode == 0:
+            case ShownAs.Completed when status.State != ContainerState.ContainerExited || status is { ExitCode: 0, Reason: "Completed" }:
                 return status;
             case ShownAs.Completed:
                 ContainerStatus completed = status.Clone();

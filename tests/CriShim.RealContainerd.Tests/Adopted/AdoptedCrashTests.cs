@@ -84,6 +84,48 @@ public abstract class AdoptedCrashTests(SidecarLab lab)
         await watch.CheckAsync();
     }
 
+    [Fact]
+    public async Task CrishimDownWhileTheSidecarDies_ReplacesItUnseenWhenItIsBack()
+    {
+        await using AdoptedRun run = await AdoptedRun.StartAsync(lab);
+        await using SidecarWatch watch = SidecarWatch.Start(run);
+        await run.KillCrishimAsync();
+        await run.KillProxyAsync();
+        await run.StartCrishimAsync();
+
+        await run.IsShownAsync(ContainerState.ContainerRunning, 1);
+        await run.HappensAsync("proxy up", 2);
+        await watch.CheckAsync();
+        run.EndMain();
+
+        await run.IsShownCompletedAsync(143);
+        await watch.CheckAsync();
+    }
+
+    [Fact]
+    public async Task CrishimKilledWhileTheMainsStartIsHeld_HoldsTheNextOne()
+    {
+        await using AdoptedRun run = await AdoptedRun.StartAsync(lab, withMain: false, change: pod => pod.Wishes =
+            "\"startupProbe\": {\"exec\": {\"command\": [\"/bin/sh\", \"-c\", \"[ -e /record/ready ]\"]}, \"periodSeconds\": 1}");
+        string main = await run.CreateContainerAsync(AdoptedPod.App);
+        Task start = run.StartContainerAsync(main);
+        await run.LoggedAsync("waits for a sidecar's startup probe");
+
+        await run.KillCrishimAsync();
+        _ = await Assert.ThrowsAsync<Grpc.Core.RpcException>(() => start);
+        await run.StartCrishimAsync();
+        await run.LoggedAsync("Supervision knows the node", 2);
+        await run.LoggedAsync("the static manifests source is current (1 pods)", 2);
+        start = run.StartContainerAsync(main);
+        await run.LoggedAsync("waits for a sidecar's startup probe", 2);
+        run.Open("ready");
+        await start;
+
+        await run.HappensAsync("app up");
+        run.EndMain();
+        await run.IsShownCompletedAsync(143);
+    }
+
     private Task<AdoptedRun> StartAsync() => AdoptedRun.StartAsync(
         lab, pod => pod.OnTerm = $"say TERM; {AdoptedPod.Await("left")}; say left; exit 143");
 
