@@ -84,14 +84,13 @@ public abstract class CrashTests(SidecarLab lab)
         RelayHold create = run.Relay.Hold("CreateContainer", point);
         await run.KillSidecarAsync();
         await exit.ReachedAsync();
-        run.Kubelet.ExpectsSidecarsRunning = false;
-        Task relist = run.Kubelet.RelistAsync();
+        Task theirs = run.Kubelet.RunContainerAsync(SidecarRun.Sidecar, 1);
         await create.ReachedAsync();
 
         await run.KillCrishimAsync();
         exit.Drop();
         create.Drop();
-        Assert.Equal(StatusCode.Unavailable, (await Assert.ThrowsAsync<RpcException>(() => relist)).StatusCode);
+        Assert.Equal(StatusCode.Unavailable, (await Assert.ThrowsAsync<RpcException>(() => theirs)).StatusCode);
         await run.StartCrishimAsync();
 
         await run.SettlesAsync(1);

@@ -253,6 +253,24 @@ public abstract class SidecarTests(SidecarLab lab)
     }
 
     [Fact]
+    public async Task List_ThatIsQuickerThanTheEvent_ShowsNoDeathAndHasItReplaced()
+    {
+        await using SidecarRun run = await SidecarRun.StartAsync(lab);
+        RelayHold exit = run.Relay.Hold("Subscribe", HoldPoint.Answered);
+        await run.KillSidecarAsync();
+        await exit.ReachedAsync();
+
+        await run.Kubelet.RelistAsync();
+        _ = await run.SettlesAsync(1);
+        exit.Release();
+
+        await run.Kubelet.RelistAsync();
+        Assert.Empty(run.Kubelet.Creates);
+        Assert.Equal(1, run.Kubelet.RestartCount(Sidecar));
+        run.Check();
+    }
+
+    [Fact]
     public async Task Create_OfAKubeletThatIsQuickerThanTheEvent_IsTheOnlyOne()
     {
         await using SidecarRun run = await SidecarRun.StartAsync(lab);
@@ -260,17 +278,14 @@ public abstract class SidecarTests(SidecarLab lab)
         await run.KillSidecarAsync();
         await exit.ReachedAsync();
 
-        run.Kubelet.ExpectsSidecarsRunning = false;
-        await run.Kubelet.RelistAsync();
-        Assert.Equal(["proxy/1"], run.Kubelet.Creates);
-        Container theirs = await run.SettlesAsync(1);
+        string theirs = await run.Kubelet.RunContainerAsync(Sidecar, 1);
+        Assert.Equal(theirs, (await run.SettlesAsync(1)).Id);
         exit.Release();
 
         // From here on it is crishim's again.
-        run.Kubelet.ExpectsSidecarsRunning = true;
         await run.KillSidecarAsync();
         Container ours = await run.SettlesAsync(2);
-        Assert.Equal([theirs.Id, ours.Id], (await run.LineageAsync()).Select(one => one.Id));
+        Assert.Equal([theirs, ours.Id], (await run.LineageAsync()).Select(one => one.Id));
         await run.Kubelet.RelistAsync();
         run.Check();
     }

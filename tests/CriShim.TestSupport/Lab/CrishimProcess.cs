@@ -8,6 +8,7 @@ public sealed class CrishimProcess : IAsyncDisposable
 {
     private readonly Process _process;
     private readonly string _logFile;
+    private bool _isDisposed;
 
     private CrishimProcess(Process process, string listenPath, string logFile)
     {
@@ -125,8 +126,12 @@ public sealed class CrishimProcess : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await KillAsync().ConfigureAwait(false);
-        _process.Dispose();
+        if (!_isDisposed)
+        {
+            _isDisposed = true;
+            await KillAsync().ConfigureAwait(false);
+            _process.Dispose();
+        }
     }
 
     private static string[] Executable()
