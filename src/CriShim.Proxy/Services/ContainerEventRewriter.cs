@@ -32,6 +32,9 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
     public const int MaxWaiting = 2048;
 
     private readonly Dictionary<string, Line> _lines = new(StringComparer.Ordinal);
+
+    /// <summary>Containers whose STOPPED has gone out, and whose DELETED has not.</summary>
+    private readonly HashSet<string> _endsTold = new(StringComparer.Ordinal);
     private Action<string>? _onViewChanged;
     private long _attentiveUntil;
     private volatile bool _isWaiting;
@@ -295,8 +298,13 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
         // Its predecessor's end is to be told before it, however late the backend is with that.
         return (status.State == ContainerState.ContainerCreated && ShownAsOf(line, status) == ShownAs.Running)
             || (current == change.ContainerId && newest.ContainersStatuses.Any(one => one.Metadata?.Name == status.Metadata?.Name
-                && one.State == ContainerState.ContainerRunning && ShownAsOf(line, one) == ShownAs.Exited));
+                && (one.State == ContainerState.ContainerRunning ? ShownAsOf(line, one) == ShownAs.Exited : IsEndDue(one, status))));
     }
+
+    /// <summary>The instance before this one has ended, by a status, and its STOPPED has not come: a list can have told supervision first.</summary>
+    private bool IsEndDue(ContainerStatus before, ContainerStatus status) =>
+        before.State == ContainerState.ContainerExited && before.Metadata?.Attempt + 1 == status.Metadata?.Attempt
+        && !_endsTold.Contains(before.Id) && supervision.CurrentInstance(before.Id) == status.Id;
 
     private ShownAs? ShownAsOf(Line line, ContainerStatus status) =>
         supervision.See(status.Id, line.SandboxId, status.Metadata?.Name ?? "", status.Metadata?.Attempt ?? 0, status.State)?.As;
@@ -327,10 +335,28 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
         }
     }
 
+    private void Note(ContainerEventResponse change)
+    {
+        if (change.ContainerEventType == ContainerEventType.ContainerDeletedEvent)
+        {
+            _ = _endsTold.Remove(change.ContainerId);
+        }
+        else if (change.ContainerEventType == ContainerEventType.ContainerStoppedEvent)
+        {
+            if (_endsTold.Count >= MaxWaiting)
+            {
+                _endsTold.Clear();
+            }
+
+            _ = _endsTold.Add(change.ContainerId);
+        }
+    }
+
     private void PutOut(Line line, Waiting waiting, StreamOutput output)
     {
         Forget(waiting);
         ContainerEventResponse change = waiting.Event;
+        Note(change);
         if (waiting.HasWaited && line.Newest is { } newest && !ReferenceEquals(newest, change))
         {
             change = change.Clone();
