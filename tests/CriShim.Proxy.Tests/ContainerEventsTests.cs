@@ -94,6 +94,22 @@ public sealed class ContainerEventsTests
     }
 
     [Fact]
+    public async Task Death_ToldByAListBeforeTheBackendsStopped_ComesFirst()
+    {
+        await using var scene = await Scene.StartAsync();
+        scene.Supervision.Mask("old", "new");
+        scene.Supervision.Flip("old", "new");
+        await scene.SendAsync(ContainerCreatedEvent, "new", ("old", ContainerExited), ("new", ContainerCreated));
+        await scene.SendAsync(ContainerStartedEvent, "new", ("old", ContainerExited), ("new", ContainerRunning));
+
+        await scene.SendAsync(ContainerStoppedEvent, "old", ("old", ContainerExited), ("new", ContainerRunning));
+
+        Assert.Equal(
+            ["ContainerStoppedEvent old", "ContainerCreatedEvent new", "ContainerStartedEvent new"],
+            [await scene.NextTitleAsync(), await scene.NextTitleAsync(), await scene.NextTitleAsync()]);
+    }
+
+    [Fact]
     public async Task Death_NotReplacedInTime_IsToldWhenItIsShown()
     {
         await using var scene = await Scene.StartAsync();

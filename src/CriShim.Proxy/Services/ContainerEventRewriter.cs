@@ -303,8 +303,8 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
 
     /// <summary>The instance before this one has ended, by a status, and its STOPPED has not come: a list can have told supervision first.</summary>
     private bool IsEndDue(ContainerStatus before, ContainerStatus status) =>
-        before.State == ContainerState.ContainerExited && before.Metadata?.Attempt + 1 == status.Metadata?.Attempt
-        && !_endsTold.Contains(before.Id) && supervision.CurrentInstance(before.Id) == status.Id;
+        before.State == ContainerState.ContainerExited && before.Id != status.Id
+        && (before.Metadata?.Attempt ?? 0) + 1 >= (status.Metadata?.Attempt ?? 0) && !_endsTold.Contains(before.Id) && supervision.CurrentInstance(before.Id) == status.Id;
 
     private ShownAs? ShownAsOf(Line line, ContainerStatus status) =>
         supervision.See(status.Id, line.SandboxId, status.Metadata?.Name ?? "", status.Metadata?.Attempt ?? 0, status.State)?.As;
