@@ -1,4 +1,4 @@
-using System.Net.Sockets;
+using CriShim.Linux;
 using Grpc.Core;
 using Grpc.Net.Client;
 
@@ -21,7 +21,7 @@ internal sealed class ContainerdChannel : IDisposable
     {
         var handler = new SocketsHttpHandler
         {
-            ConnectCallback = (_, cancellationToken) => ConnectAsync(socketPath, cancellationToken),
+            ConnectCallback = (_, cancellationToken) => UnixConnector.ConnectAsync(socketPath, cancellationToken),
             // Of use where a stopped containerd lets its backlog fill up: the kernel then neither accepts nor refuses.
             ConnectTimeout = s_connectTimeout,
             EnableMultipleHttp2Connections = true,
@@ -47,19 +47,4 @@ internal sealed class ContainerdChannel : IDisposable
 
     /// <summary>Ends the connections, and calls on them with CANCELLED.</summary>
     public void Dispose() => _channel.Dispose();
-
-    private static async ValueTask<Stream> ConnectAsync(string socketPath, CancellationToken cancellationToken)
-    {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        try
-        {
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(socketPath), cancellationToken).ConfigureAwait(false);
-            return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
-    }
 }

@@ -12,7 +12,6 @@ public sealed class ProxyServer : IAsyncDisposable
     private readonly UnixListener _listener;
     private readonly ProxyLog _log;
     private readonly ProxyLoop _loop;
-    private bool _started;
     private bool _disposed;
 
     /// <summary>Takes ownership of <paramref name="listener"/>.</summary>
@@ -37,7 +36,6 @@ public sealed class ProxyServer : IAsyncDisposable
     /// <summary>Starts the loop's thread and accepts callers. Returns at once; never waits for the backend.</summary>
     public void Start()
     {
-        _started = true;
         _loop.Start("proxy");
         _log.Serving(_listener.Path, _options.BackendSocketPath);
     }
@@ -57,17 +55,7 @@ public sealed class ProxyServer : IAsyncDisposable
     /// Stops accepting, tells callers to go away, ends endless streams with UNAVAILABLE at once and other calls when
     /// <paramref name="grace"/> has passed. Completes when all is closed.
     /// </summary>
-    public async Task StopAsync(TimeSpan grace)
-    {
-        if (!_started)
-        {
-            _listener.Dispose();
-            return;
-        }
-
-        _loop.Stop(grace);
-        await _loop.Stopped.ConfigureAwait(false);
-    }
+    public Task StopAsync(TimeSpan grace) => _loop.StopAsync(grace);
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()

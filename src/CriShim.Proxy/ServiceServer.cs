@@ -16,7 +16,6 @@ public sealed class ServiceServer : IAsyncDisposable
 {
     private readonly ProxyLoop _loop;
     private readonly UnixListener _listener;
-    private bool _started;
     private bool _disposed;
 
     /// <summary>Takes ownership of <paramref name="listener"/>.</summary>
@@ -48,22 +47,11 @@ public sealed class ServiceServer : IAsyncDisposable
     /// <summary>Starts the thread and accepts callers.</summary>
     public void Start()
     {
-        _started = true;
         _loop.Start("admin");
     }
 
     /// <summary>Stops accepting, and ends what runs when <paramref name="grace"/> has passed.</summary>
-    public async Task StopAsync(TimeSpan grace)
-    {
-        if (!_started)
-        {
-            _listener.Dispose();
-            return;
-        }
-
-        _loop.Stop(grace);
-        await _loop.Stopped.ConfigureAwait(false);
-    }
+    public Task StopAsync(TimeSpan grace) => _loop.StopAsync(grace);
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()

@@ -44,6 +44,7 @@ internal sealed class ProxyLoop : IDisposable
     private byte[] _block = new byte[1024];
     private long _lazySince;
     private ulong _nextToken = 2;
+    private bool _started;
     private bool _accepting;
     private bool _stopping;
     private bool? _backendReachable;
@@ -106,13 +107,26 @@ internal sealed class ProxyLoop : IDisposable
 
     public void Start(string name)
     {
+        _started = true;
         _epoll.Add(_listener.Descriptor, ListenerToken, edgeTriggered: false);
         _accepting = true;
         new Thread(Run) { Name = name, IsBackground = true }.Start();
     }
 
-    /// <summary>Stops for good; see <see cref="ProxyServer.StopAsync"/>.</summary>
-    public void Stop(TimeSpan grace) => Post(() =>
+    /// <summary>Stops for good, and completes when all is closed; see <see cref="ProxyServer.StopAsync"/>.</summary>
+    public Task StopAsync(TimeSpan grace)
+    {
+        if (!_started)
+        {
+            _listener.Dispose();
+            return Task.CompletedTask;
+        }
+
+        Stop(grace);
+        return Stopped;
+    }
+
+    private void Stop(TimeSpan grace) => Post(() =>
     {
         // A second stop can only shorten the first one.
         After(grace, EndCalls);

@@ -33,32 +33,12 @@ internal static class ContainerViews
     }
 
     /// <summary>A sandbox's status, with the statuses of its containers where the backend adds them.</summary>
-    public static PodSandboxStatusResponse Apply(PodSandboxStatusResponse response, ISupervision supervision)
-    {
-        if (Apply(response.ContainersStatuses, response.Status?.Id ?? "", supervision) is not { } shown)
-        {
-            return response;
-        }
-
-        PodSandboxStatusResponse rewritten = response.Clone();
-        rewritten.ContainersStatuses.Clear();
-        rewritten.ContainersStatuses.AddRange(shown);
-        return rewritten;
-    }
+    public static PodSandboxStatusResponse Apply(PodSandboxStatusResponse response, ISupervision supervision) => RewrittenItems.With(
+        response, static sandbox => sandbox.ContainersStatuses, Apply(response.ContainersStatuses, response.Status?.Id ?? "", supervision));
 
     /// <summary>An event, with the statuses of all containers of its sandbox.</summary>
-    public static ContainerEventResponse Apply(ContainerEventResponse response, string sandboxId, ISupervision supervision)
-    {
-        if (Apply(response.ContainersStatuses, sandboxId, supervision) is not { } shown)
-        {
-            return response;
-        }
-
-        ContainerEventResponse rewritten = response.Clone();
-        rewritten.ContainersStatuses.Clear();
-        rewritten.ContainersStatuses.AddRange(shown);
-        return rewritten;
-    }
+    public static ContainerEventResponse Apply(ContainerEventResponse response, string sandboxId, ISupervision supervision) => RewrittenItems.With(
+        response, static change => change.ContainersStatuses, Apply(response.ContainersStatuses, sandboxId, supervision));
 
     /// <summary>Null where all of it is shown as it is.</summary>
     private static List<ContainerStatus>? Apply(RepeatedField<ContainerStatus> statuses, string sandboxId, ISupervision supervision)

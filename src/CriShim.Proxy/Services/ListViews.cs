@@ -14,31 +14,11 @@ internal sealed class ListViews(ContainerState? filter, ISupervision supervision
 {
     private Dictionary<(string SandboxId, string Name), (ShownAs As, uint Attempt)>? _said;
 
-    public ListContainersResponse Apply(ListContainersResponse response)
-    {
-        if (Shown(response.Containers) is not { } shown)
-        {
-            return response;
-        }
+    public ListContainersResponse Apply(ListContainersResponse response) =>
+        RewrittenItems.With(response, static list => list.Containers, Shown(response.Containers));
 
-        ListContainersResponse rewritten = response.Clone();
-        rewritten.Containers.Clear();
-        rewritten.Containers.AddRange(shown);
-        return rewritten;
-    }
-
-    public StreamContainersResponse Apply(StreamContainersResponse response)
-    {
-        if (Shown(response.Containers) is not { } shown)
-        {
-            return response;
-        }
-
-        StreamContainersResponse rewritten = response.Clone();
-        rewritten.Containers.Clear();
-        rewritten.Containers.AddRange(shown);
-        return rewritten;
-    }
+    public StreamContainersResponse Apply(StreamContainersResponse response) =>
+        RewrittenItems.With(response, static list => list.Containers, Shown(response.Containers));
 
     /// <summary>Null where all of it is shown as it is.</summary>
     private List<Container>? Shown(RepeatedField<Container> containers)

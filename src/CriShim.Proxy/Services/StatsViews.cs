@@ -55,7 +55,7 @@ internal static class StatsViews
     {
         RepeatedField<TItem> all = items(message);
         TItem[] shown = [.. all.Where(item => !isHidden(item))];
-        return shown.Length == all.Count ? message : With(message, items, shown);
+        return shown.Length == all.Count ? message : RewrittenItems.With(message, items, shown);
     }
 
     private static T Each<T, TItem>(T message, Func<T, RepeatedField<TItem>> items, Func<TItem, TItem> apply)
@@ -64,15 +64,6 @@ internal static class StatsViews
     {
         RepeatedField<TItem> all = items(message);
         TItem[] shown = [.. all.Select(apply)];
-        return shown.SequenceEqual(all, ReferenceEqualityComparer.Instance) ? message : With(message, items, shown);
-    }
-
-    private static T With<T, TItem>(T message, Func<T, RepeatedField<TItem>> items, TItem[] shown)
-        where T : IDeepCloneable<T>
-    {
-        T rewritten = message.Clone();
-        items(rewritten).Clear();
-        items(rewritten).AddRange(shown);
-        return rewritten;
+        return shown.SequenceEqual(all, ReferenceEqualityComparer.Instance) ? message : RewrittenItems.With(message, items, shown);
     }
 }

@@ -1,4 +1,4 @@
-using System.Net.Sockets;
+using CriShim.Linux;
 using Grpc.Core;
 using Grpc.Net.Client;
 
@@ -13,7 +13,7 @@ internal sealed class AdminChannel : IDisposable
     {
         var handler = new SocketsHttpHandler
         {
-            ConnectCallback = (_, cancellationToken) => ConnectAsync(socketPath, cancellationToken),
+            ConnectCallback = (_, cancellationToken) => UnixConnector.ConnectAsync(socketPath, cancellationToken),
             KeepAlivePingDelay = Timeout.InfiniteTimeSpan,
             ActivityHeadersPropagator = null,
             UseProxy = false,
@@ -27,19 +27,4 @@ internal sealed class AdminChannel : IDisposable
     public CallInvoker Invoker { get; }
 
     public void Dispose() => _channel.Dispose();
-
-    private static async ValueTask<Stream> ConnectAsync(string socketPath, CancellationToken cancellationToken)
-    {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        try
-        {
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(socketPath), cancellationToken);
-            return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
-    }
 }

@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using CriShim.Linux;
 
 namespace CriShim.Serving;
 
@@ -21,9 +22,7 @@ internal static class ListenerProof
     /// <exception cref="InvalidDataException">The answer is not HTTP/2.</exception>
     public static async Task RunAsync(string path, CancellationToken cancellationToken)
     {
-        using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancellationToken);
-        await using var stream = new NetworkStream(socket);
+        await using Stream stream = await UnixConnector.ConnectAsync(path, cancellationToken);
         await stream.WriteAsync(Greeting, cancellationToken);
         byte[] frame = new byte[FrameHeaderLength];
         try
