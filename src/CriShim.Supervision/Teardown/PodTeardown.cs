@@ -315,6 +315,17 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
         return new GraceBudget(began, deadline, Least(options.SidecarFloor, deadline > began ? deadline - began : TimeSpan.Zero));
     }
 
+    /// <summary>When what ends from now on is killed, and whether that leaves it what it needs.</summary>
+    private (DateTimeOffset Until, bool IsEnough) Limit(PendingStop stop, DateTimeOffset now)
+    {
+        GraceBudget budget = Budget(stop);
+        return IsSidecar(stop.Lineage)
+            ? budget.Turn(now, Kept(budget, [stop.Lineage]), Kept(budget, StartedBefore(stop)))
+            : (budget.MainsUntil(Kept(budget, lineages.Keys)), true);
+    }
+
+    private IEnumerable<string> StartedBefore(PendingStop stop) => pod.StartOrder.Take(StartIndex(stop.Lineage));
+
     /// <summary>What is kept for those of these sidecars that run.</summary>
     private TimeSpan Kept(GraceBudget budget, IEnumerable<string> names)
     {
@@ -366,8 +377,7 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
         {
             foreach (PendingStop stop in _stops.Values.Where(stop => stop.Stage == StopStage.Held && !IsSidecar(stop.Lineage)).ToArray())
             {
-                GraceBudget budget = Budget(stop);
-                TakeTurn(stop, budget.MainsUntil(Kept(budget, lineages.Keys)), now);
+                TakeTurn(stop, Limit(stop, now).Until, now);
             }
         }
 
@@ -414,16 +424,14 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
             return;
         }
 
-        GraceBudget budget = Budget(stop);
-        int index = StartIndex(stop.Lineage);
-        (DateTimeOffset until, bool isEnough) = budget.Turn(now, Kept(budget, [stop.Lineage]), Kept(budget, pod.StartOrder.Take(index)));
+        (DateTimeOffset until, bool isEnough) = Limit(stop, now);
         TakeTurn(stop, until, now);
         if (isEnough)
         {
             return;
         }
 
-        foreach (string name in pod.StartOrder.Take(index))
+        foreach (string name in StartedBefore(stop))
         {
             if (_stops.TryGetValue(name, out PendingStop? other) && other.Stage == StopStage.Held && IsSidecar(name))
             {
@@ -560,11 +568,7 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
         pod.IsChanged = true;
         foreach (PendingStop stop in _stops.Values.Where(stop => stop.Stage == StopStage.Ending))
         {
-            GraceBudget budget = Budget(stop);
-            DateTimeOffset limit = IsSidecar(stop.Lineage)
-                ? budget.Turn(now, Kept(budget, [stop.Lineage]), Kept(budget, pod.StartOrder.Take(StartIndex(stop.Lineage)))).Until
-                : budget.MainsUntil(Kept(budget, lineages.Keys));
-            stop.KillAt = Least(stop.KillAt, limit);
+            stop.KillAt = Least(stop.KillAt, Limit(stop, now).Until);
         }
     }
 
