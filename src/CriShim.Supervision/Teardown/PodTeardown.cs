@@ -326,7 +326,7 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
 
     private IEnumerable<string> StartedBefore(PendingStop stop) => pod.StartOrder.Take(StartIndex(stop.Lineage));
 
-    /// <summary>What is kept for those of these sidecars that run.</summary>
+    /// <summary>What is kept for those of these sidecars that run. The start order outlives containers: init containers are removed.</summary>
     private TimeSpan Kept(GraceBudget budget, IEnumerable<string> names)
     {
         TimeSpan all = TimeSpan.Zero;
@@ -335,7 +335,7 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
             all += Reserve(name);
         }
 
-        return all == TimeSpan.Zero ? all : names.Where(name => lineages[name].IsAlive)
+        return all == TimeSpan.Zero ? all : names.Where(name => lineages.TryGetValue(name, out Lineage? lineage) && lineage.IsAlive)
             .Aggregate(TimeSpan.Zero, (sum, name) => sum + budget.Kept(Reserve(name), all));
     }
 

@@ -264,6 +264,19 @@ public sealed class SandboxEndTests
     }
 
     [Fact]
+    public void Crash_AfterAContainerThatStartedEarlierWasRemoved_StillKeepsReserves()
+    {
+        var scene = new TeardownScene(
+            TimeSpan.FromSeconds(10), "[{name: first, teardownReserve: 4s}]", containers: ["first", "job", "second", "web"]);
+        scene.IsRemoved("job");
+        scene.Crash(0);
+        _ = scene.StopSandbox();
+        scene.Ends("web");
+        scene.HooksEnd("second");
+        Assert.Equal(["0 hook web 4", "0 hook second 4", "0 stop second 6"], scene.Wanted());
+    }
+
+    [Fact]
     public void Crash_AfterTheLastEnded_StopsTheSandbox()
     {
         var scene = new TeardownScene(containers: ["web"]);

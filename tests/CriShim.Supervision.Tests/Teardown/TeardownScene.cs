@@ -147,6 +147,13 @@ internal sealed class TeardownScene
     public void SandboxDies() => Tell(new SandboxRelisted(new SandboxSnapshot(
         false, Now, [.. _containers.Select(c => new SeenContainer(c.Key, c.Key, 0, c.Value, Began, Began))])));
 
+    /// <summary>A caller removed it, and nothing but the start order remembers it.</summary>
+    public void IsRemoved(string name)
+    {
+        _ = _containers.Remove(name);
+        _ = _records.Remove(name);
+    }
+
     /// <summary>The shim is killed and started again after so many seconds; nothing but the records is left.</summary>
     public void Crash(double seconds = 1)
     {
