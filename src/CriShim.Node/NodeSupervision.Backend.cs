@@ -101,11 +101,6 @@ public sealed partial class NodeSupervision
         {
             _ = seen.Add(sandbox.Id);
             SupervisedPod pod = GetOrAdd(sandbox.Id, sandbox.Metadata, sandbox.Annotations);
-            foreach (Container container in bySandbox[sandbox.Id])
-            {
-                Track(container.Id, pod, container.Metadata?.Name ?? "", (int)(container.Metadata?.Attempt ?? 0), container.Annotations);
-            }
-
             SandboxSnapshot snapshot = SnapshotOf(pod, sandbox.State == PodSandboxState.SandboxReady, askedAt, bySandbox[sandbox.Id]);
             if (_known.Task.IsCompleted)
             {

@@ -46,10 +46,10 @@ public sealed partial class NodeSupervision
         bool equalsOurs = recorded is not null
             && ReplacementRequest.IsSameButForCounters(request, recorded, Store.ReadResources(request.PodSandboxId, name)?.Linux);
         int attempt = (int)request.Config.Metadata.Attempt;
-        CreateVerdict verdict = null!;
-        switch (await AskAsync(
-            mayWait => ((verdict = pod.AskCreate(name, attempt, equalsOurs, mayWait, out Task changed)).Verdict, changed),
-            DateTime.MaxValue, cancellationToken).ConfigureAwait(false))
+        CreateVerdict verdict = await AskAsync(
+            pod, (supervisor, mayWait, now) => supervisor.ArbitrateCreate(name, attempt, equalsOurs, mayWait, now), DateTime.MaxValue, null,
+            cancellationToken).ConfigureAwait(false);
+        switch (verdict.Verdict)
         {
             case Verdict.Answer:
                 return new CreateAnswer(verdict.ContainerId);
@@ -112,21 +112,11 @@ public sealed partial class NodeSupervision
             return false;
         }
 
-        bool wasHeld = false;
-        Verdict verdict = await AskAsync(
-            _ =>
-            {
-                Verdict start = container.Pod.AskStart(containerId, patience, out Task changed);
-                if (start == Verdict.Held && !wasHeld)
-                {
-                    wasHeld = true;
-                    Log.StartHeld(container.Name, container.Pod.Identity.SandboxId, containerId);
-                }
-
-                return (start, changed);
-            },
-            deadline, cancellationToken).ConfigureAwait(false);
-        return verdict == Verdict.Refuse ? throw IsEnding(container.Pod.Identity.SandboxId) : verdict == Verdict.Answer;
+        string sandboxId = container.Pod.Identity.SandboxId;
+        CallVerdict verdict = await AskAsync(
+            container.Pod, (supervisor, _, now) => supervisor.ArbitrateStart(containerId, patience, now), deadline,
+            () => Log.StartHeld(container.Name, sandboxId, containerId), cancellationToken).ConfigureAwait(false);
+        return verdict.Verdict == Verdict.Refuse ? throw IsEnding(sandboxId) : verdict.Verdict == Verdict.Answer;
     }
 
     /// <inheritdoc/>
@@ -147,23 +137,10 @@ public sealed partial class NodeSupervision
             return containerId;
         }
 
-        string instance = containerId;
-        bool wasHeld = false;
-        _ = await AskAsync(
-            mayWait =>
-            {
-                StopVerdict stop = container.Pod.AskStop(containerId, timeout, mayWait, out Task changed);
-                if (stop.Verdict == Verdict.Held && !wasHeld)
-                {
-                    wasHeld = true;
-                    Log.StopHeld(container.Name, container.Pod.Identity.SandboxId, containerId);
-                }
-
-                instance = stop.ContainerId;
-                return (stop.Verdict, changed);
-            },
-            deadline, cancellationToken).ConfigureAwait(false);
-        return instance;
+        StopVerdict verdict = await AskAsync(
+            container.Pod, (supervisor, mayWait, now) => supervisor.ArbitrateStop(containerId, timeout, mayWait, now), deadline,
+            () => Log.StopHeld(container.Name, container.Pod.Identity.SandboxId, containerId), cancellationToken).ConfigureAwait(false);
+        return verdict.ContainerId;
     }
 
     /// <inheritdoc/>
@@ -173,7 +150,7 @@ public sealed partial class NodeSupervision
     public void OnExec(string containerId, IReadOnlyList<string> command, bool isRunning)
     {
         if (_containers.TryGetValue(containerId, out TrackedContainer? container) && container.Hook is { } hook
-            && hook.Command.Count > 0 && hook.Command.SequenceEqual(command, StringComparer.Ordinal))
+            && hook.IsCommand && hook.Command.SequenceEqual(command, StringComparer.Ordinal))
         {
             Tell(container.Pod, new CallerHook(containerId, isRunning));
         }
@@ -186,7 +163,8 @@ public sealed partial class NodeSupervision
         if (_containers.TryGetValue(containerId, out TrackedContainer? container))
         {
             _ = await AskAsync(
-                _ => (container.Pod.AskRemove(containerId, out Task changed), changed), deadline, cancellationToken).ConfigureAwait(false);
+                container.Pod, (supervisor, _, now) => supervisor.ArbitrateRemove(containerId, now), deadline, null, cancellationToken)
+                .ConfigureAwait(false);
         }
     }
 
@@ -222,23 +200,12 @@ public sealed partial class NodeSupervision
             return;
         }
 
-        bool wasHeld = false;
         pod.OnSandboxStopCaller();
         try
         {
             _ = await AskAsync(
-                mayWait =>
-                {
-                    Verdict verdict = pod.AskSandboxStop(patience, mayWait, out Task changed);
-                    if (verdict == Verdict.Held && !wasHeld)
-                    {
-                        wasHeld = true;
-                        Log.SandboxStopHeld(sandboxId);
-                    }
-
-                    return (verdict, changed);
-                },
-                deadline, cancellationToken).ConfigureAwait(false);
+                pod, (supervisor, mayWait, now) => supervisor.ArbitrateSandboxStop(patience, mayWait, now), deadline,
+                () => Log.SandboxStopHeld(sandboxId), cancellationToken).ConfigureAwait(false);
             await pod.OwnSandboxStop.WaitAsync(cancellationToken).ConfigureAwait(false);
         }
         catch

@@ -198,7 +198,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
 
         PreStopHook? hook = annotations is null ? null : PreStopHook.Read(annotations);
         _containers[containerId] = new TrackedContainer(pod, name, attempt, annotations is not null, hook);
-        if (hook is { Command.Count: > 0 })
+        if (hook is { IsCommand: true })
         {
             _ = Interlocked.Increment(ref _hooks);
         }
@@ -238,7 +238,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
             if (ReferenceEquals(container.Pod, pod))
             {
                 _ = _containers.TryRemove(id, out _);
-                if (container.Hook is { Command.Count: > 0 })
+                if (container.Hook is { IsCommand: true })
                 {
                     _ = Interlocked.Decrement(ref _hooks);
                 }
@@ -450,25 +450,31 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
     }
 
     /// <summary>Asks a pod what to do with a caller's call, again and again while it is told to wait.</summary>
-    /// <param name="ask">Gets whether the call may wait for calls of ours; gives the verdict, and what completes when it may have changed.</param>
+    /// <param name="pod">The pod.</param>
+    /// <param name="ask">Gets the supervisor, whether the call may wait for calls of ours, and the time.</param>
     /// <param name="deadline">The call's own, in UTC.</param>
+    /// <param name="onHeld">Done once, when its turn has not come.</param>
     /// <param name="cancellationToken">The caller's.</param>
     /// <returns>Neither <see cref="Verdict.Held"/> nor, for one that was refused to wait, <see cref="Verdict.Wait"/>.</returns>
-    private async Task<Verdict> AskAsync(Func<bool, (Verdict Verdict, Task Changed)> ask, DateTime deadline, CancellationToken cancellationToken)
+    private async Task<T> AskAsync<T>(
+        SupervisedPod pod, Func<PodSupervisor, bool, DateTimeOffset, T> ask, DateTime deadline, Action? onHeld, CancellationToken cancellationToken)
+        where T : CallVerdict
     {
         long began = Time.GetTimestamp();
         while (true)
         {
             TimeSpan patience = Options.CallerPatience - Time.GetElapsedTime(began);
-            (Verdict verdict, Task changed) = ask(patience > TimeSpan.Zero);
+            T verdict = pod.Ask((supervisor, now) => ask(supervisor, patience > TimeSpan.Zero, now), out Task changed);
             TimeSpan limit;
-            switch (verdict)
+            switch (verdict.Verdict)
             {
                 case Verdict.Wait when patience > TimeSpan.Zero:
                     limit = patience;
                     break;
                 case Verdict.Held:
-                    limit = deadline == DateTime.MaxValue ? LongestHold : deadline - Now.UtcDateTime;
+                    onHeld?.Invoke();
+                    onHeld = null;
+                    limit = PatienceOf(deadline) ?? LongestHold;
                     if (limit <= TimeSpan.Zero)
                     {
                         throw new RpcException(new Status(StatusCode.DeadlineExceeded, "the pod's containers have not ended yet; their end goes on"));

@@ -89,11 +89,15 @@ internal sealed class SupervisedPod : IDisposable
         }
     }
 
-    public CreateVerdict AskCreate(string name, int attempt, bool equalsOurs, bool mayWait, out Task changed)
+    /// <summary>Asks the supervisor about a caller's call, and has done what it says.</summary>
+    /// <param name="ask">Gets the supervisor and the time.</param>
+    /// <param name="changed">Completes when the answer may be another one.</param>
+    public T Ask<T>(Func<PodSupervisor, DateTimeOffset, T> ask, out Task changed)
+        where T : CallVerdict
     {
         lock (_lock)
         {
-            CreateVerdict verdict = _supervisor.ArbitrateCreate(name, attempt, equalsOurs, mayWait, _node.Now);
+            T verdict = ask(_supervisor, _node.Now);
             CarryOut(verdict.Commands);
             changed = _changed.Task;
             return verdict;
@@ -105,50 +109,6 @@ internal sealed class SupervisedPod : IDisposable
         lock (_lock)
         {
             return !_forgotten && _supervisor.IsProbeWanted(lineage, containerId);
-        }
-    }
-
-    public Verdict AskStart(string containerId, TimeSpan? patience, out Task changed)
-    {
-        lock (_lock)
-        {
-            StartVerdict verdict = _supervisor.ArbitrateStart(containerId, patience, _node.Now);
-            CarryOut(verdict.Commands);
-            changed = _changed.Task;
-            return verdict.Verdict;
-        }
-    }
-
-    public StopVerdict AskStop(string containerId, TimeSpan timeout, bool mayWait, out Task changed)
-    {
-        lock (_lock)
-        {
-            StopVerdict verdict = _supervisor.ArbitrateStop(containerId, timeout, mayWait, _node.Now);
-            CarryOut(verdict.Commands);
-            changed = _changed.Task;
-            return verdict;
-        }
-    }
-
-    public Verdict AskRemove(string containerId, out Task changed)
-    {
-        lock (_lock)
-        {
-            RemoveVerdict verdict = _supervisor.ArbitrateRemove(containerId, _node.Now);
-            CarryOut(verdict.Commands);
-            changed = _changed.Task;
-            return verdict.Verdict;
-        }
-    }
-
-    public Verdict AskSandboxStop(TimeSpan? patience, bool mayWait, out Task changed)
-    {
-        lock (_lock)
-        {
-            SandboxStopVerdict verdict = _supervisor.ArbitrateSandboxStop(patience, mayWait, _node.Now);
-            CarryOut(verdict.Commands);
-            changed = _changed.Task;
-            return verdict.Verdict;
         }
     }
 

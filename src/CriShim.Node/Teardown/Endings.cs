@@ -17,7 +17,7 @@ internal sealed class Endings(NodeSupervision node, RuntimeAdapter backend)
         {
             long began = node.Time.GetTimestamp();
             node.Log.HookBegan(command.Lineage, pod.Identity.SandboxId);
-            if (hook.Command.Count == 0)
+            if (!hook.IsCommand)
             {
                 await Task.Delay(hook.Sleep < command.Limit ? hook.Sleep : command.Limit, node.Time, node.Stopping).ConfigureAwait(false);
             }

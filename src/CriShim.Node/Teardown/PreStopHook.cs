@@ -10,6 +10,9 @@ namespace CriShim.Node.Teardown;
 /// <param name="Sleep">Of a <c>sleep</c> hook.</param>
 internal sealed record PreStopHook(IReadOnlyList<string> Command, TimeSpan Sleep)
 {
+    /// <summary>It runs a command in the container, as callers do by ExecSync.</summary>
+    public bool IsCommand => Command.Count > 0;
+
     public const string Annotation = "io.kubernetes.container.preStopHandler";
 
     /// <summary>Null where there is none that can be run. The annotation is the kubelet's; what it does not say in its own way is no hook.</summary>

@@ -230,13 +230,13 @@ public sealed partial class PodSupervisor
     /// <param name="id">The container.</param>
     /// <param name="patience">How long the caller waits for the answer; null: without a limit.</param>
     /// <param name="now">The time.</param>
-    public StartVerdict ArbitrateStart(string id, TimeSpan? patience, DateTimeOffset now)
+    public CallVerdict ArbitrateStart(string id, TimeSpan? patience, DateTimeOffset now)
     {
         Verdict verdict = _teardown.IsEnding ? Verdict.Refuse
             : Find(id) is not var (lineage, instance) ? Verdict.Forward
             : IsGated(lineage, patience, now) ? Verdict.Held
             : lineage.ArbitrateStart(instance);
-        return new StartVerdict(verdict, Take(now));
+        return new CallVerdict(verdict, Take(now));
     }
 
     /// <summary>
@@ -268,19 +268,19 @@ public sealed partial class PodSupervisor
     /// A caller's RemoveContainer has come; it is forwarded with its own id, for one that still runs once its turn in the pod's end is over:
     /// the backend would kill it. Tell <see cref="ContainerRemoved"/> after.
     /// </summary>
-    public RemoveVerdict ArbitrateRemove(string id, DateTimeOffset now)
+    public CallVerdict ArbitrateRemove(string id, DateTimeOffset now)
     {
         if (Find(id) is var (lineage, instance))
         {
             if ((instance == lineage.Live && _teardown.StageOf(lineage.Name) is not null) || _teardown.IsAnswerAwaited(lineage.Name, id))
             {
-                return new RemoveVerdict(Verdict.Held, Take(now));
+                return new CallVerdict(Verdict.Held, Take(now));
             }
 
             lineage.ArbitrateRemove(instance, now);
         }
 
-        return new RemoveVerdict(Verdict.Forward, Take(now));
+        return new CallVerdict(Verdict.Forward, Take(now));
     }
 
     /// <summary>
@@ -291,11 +291,11 @@ public sealed partial class PodSupervisor
     /// <param name="patience">How long the caller waits for the answer, from now; null: without a limit.</param>
     /// <param name="mayWait">See <see cref="ArbitrateCreate"/>.</param>
     /// <param name="now">The time.</param>
-    public SandboxStopVerdict ArbitrateSandboxStop(TimeSpan? patience, bool mayWait, DateTimeOffset now)
+    public CallVerdict ArbitrateSandboxStop(TimeSpan? patience, bool mayWait, DateTimeOffset now)
     {
         if (_teardown.BeginEnd(patience, null, now))
         {
-            return new SandboxStopVerdict(Verdict.Held, Take(now));
+            return new CallVerdict(Verdict.Held, Take(now));
         }
 
         if (!_pod.IsSandboxStopping)
@@ -305,7 +305,7 @@ public sealed partial class PodSupervisor
         }
 
         RecheckAll(mayWait, now);
-        return new SandboxStopVerdict(mayWait && IsBusy ? Verdict.Wait : Verdict.Forward, Take(now));
+        return new CallVerdict(mayWait && IsBusy ? Verdict.Wait : Verdict.Forward, Take(now));
     }
 
     /// <summary>A caller's StopPodSandbox went through before anything was known of the sandbox.</summary>

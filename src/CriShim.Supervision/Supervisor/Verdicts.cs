@@ -19,28 +19,22 @@ public enum Verdict
     Refuse,
 }
 
+/// <summary>The answer to a caller's call.</summary>
+/// <param name="Verdict">What to do; which of them a call can get says its method.</param>
+/// <param name="Commands">To be carried out before anything else.</param>
+public record CallVerdict(Verdict Verdict, IReadOnlyList<PodCommand> Commands);
+
 /// <param name="Verdict">What to do.</param>
 /// <param name="ContainerId">With <see cref="Verdict.Answer"/>: our instance, the answer.</param>
 /// <param name="RemoveFirst">With <see cref="Verdict.Forward"/>: instances of ours, to be removed before the call is forwarded, or the name stays taken (rule 6).</param>
 /// <param name="Commands">To be carried out before anything else.</param>
-public sealed record CreateVerdict(Verdict Verdict, string? ContainerId, IReadOnlyList<string> RemoveFirst, IReadOnlyList<PodCommand> Commands);
-
-/// <param name="Verdict">What to do. <see cref="Verdict.Answer"/>: it runs already, so StartContainer is OK (rule 6).</param>
-/// <param name="Commands">To be carried out before anything else.</param>
-public sealed record StartVerdict(Verdict Verdict, IReadOnlyList<PodCommand> Commands);
+public sealed record CreateVerdict(Verdict Verdict, string? ContainerId, IReadOnlyList<string> RemoveFirst, IReadOnlyList<PodCommand> Commands)
+    : CallVerdict(Verdict, Commands);
 
 /// <param name="Verdict"><see cref="Verdict.Forward"/>, <see cref="Verdict.Wait"/> or <see cref="Verdict.Held"/>.</param>
 /// <param name="ContainerId">Which instance the forwarded call goes to (rule 4).</param>
 /// <param name="Commands">To be carried out before anything else.</param>
-public sealed record StopVerdict(Verdict Verdict, string ContainerId, IReadOnlyList<PodCommand> Commands);
-
-/// <param name="Verdict"><see cref="Verdict.Forward"/> or <see cref="Verdict.Held"/>.</param>
-/// <param name="Commands">To be carried out before anything else.</param>
-public sealed record RemoveVerdict(Verdict Verdict, IReadOnlyList<PodCommand> Commands);
-
-/// <param name="Verdict"><see cref="Verdict.Forward"/>, <see cref="Verdict.Wait"/> or <see cref="Verdict.Held"/>.</param>
-/// <param name="Commands">To be carried out before anything else.</param>
-public sealed record SandboxStopVerdict(Verdict Verdict, IReadOnlyList<PodCommand> Commands);
+public sealed record StopVerdict(Verdict Verdict, string ContainerId, IReadOnlyList<PodCommand> Commands) : CallVerdict(Verdict, Commands);
 
 /// <summary>What callers are shown of a container, in List, Stream, Status and events alike (rule 1).</summary>
 public enum ShownState

@@ -80,7 +80,7 @@ internal sealed class PodScene
 
     public Verdict Start(string id, double? patience = null)
     {
-        StartVerdict verdict = Supervisor.ArbitrateStart(id, patience is { } seconds ? TimeSpan.FromSeconds(seconds) : null, Now);
+        CallVerdict verdict = Supervisor.ArbitrateStart(id, patience is { } seconds ? TimeSpan.FromSeconds(seconds) : null, Now);
         Take(verdict.Commands);
         return verdict.Verdict;
     }

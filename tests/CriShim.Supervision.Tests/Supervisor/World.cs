@@ -824,7 +824,7 @@ internal sealed class World
 
                 break;
             case CallKind.Start:
-                StartVerdict start = _shim.ArbitrateStart(call.Id, null, Now);
+                CallVerdict start = _shim.ArbitrateStart(call.Id, null, Now);
                 Note($"  start of {call.Id}: {start.Verdict}");
                 Do(start.Commands);
                 if (_shim is null || (start.Verdict == Verdict.Wait && mayWait))
@@ -883,7 +883,7 @@ internal sealed class World
             default:
                 // Told before it is recorded: a crash in between may have forgotten it again.
                 _sandboxEndAsked = true;
-                SandboxStopVerdict end = _shim.ArbitrateSandboxStop(call.Attempt % 2 == 0 ? TimeSpan.FromSeconds(2) : null, mayWait, Now);
+                CallVerdict end = _shim.ArbitrateSandboxStop(call.Attempt % 2 == 0 ? TimeSpan.FromSeconds(2) : null, mayWait, Now);
                 Note($"  stop of the sandbox: {end.Verdict}");
                 _sandboxStopWaitRefused |= !mayWait;
                 Do(end.Commands);
@@ -923,7 +923,7 @@ internal sealed class World
         if (shown.Where(s => s.State == BackendState.Exited).OrderByDescending(s => s.Box.CreatedAt).Skip(1).FirstOrDefault().Box is { } old)
         {
             Note($"  kubelet removes {old.Id}");
-            RemoveVerdict remove = _shim.ArbitrateRemove(old.Id, Now);
+            CallVerdict remove = _shim.ArbitrateRemove(old.Id, Now);
             Assert(remove.Verdict == Verdict.Forward, "what is dead can be removed");
             Do(remove.Commands);
             if (_shim is not null)

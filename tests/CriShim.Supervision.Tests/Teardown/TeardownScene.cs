@@ -109,7 +109,7 @@ internal sealed class TeardownScene
 
     public Verdict StopSandbox(double? patience = null)
     {
-        SandboxStopVerdict verdict = _supervisor.ArbitrateSandboxStop(patience is { } seconds ? TimeSpan.FromSeconds(seconds) : null, true, Now);
+        CallVerdict verdict = _supervisor.ArbitrateSandboxStop(patience is { } seconds ? TimeSpan.FromSeconds(seconds) : null, true, Now);
         Take(verdict.Commands);
         return verdict.Verdict;
     }
