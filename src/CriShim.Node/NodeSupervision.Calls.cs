@@ -185,7 +185,7 @@ public sealed partial class NodeSupervision
     }
 
     /// <inheritdoc/>
-    public async Task BeforeStopSandboxAsync(string sandboxId, DateTime deadline, CancellationToken cancellationToken)
+    public async Task<bool> BeforeStopSandboxAsync(string sandboxId, DateTime deadline, CancellationToken cancellationToken)
     {
         // By its whole time, not by what is left of it when it is asked again.
         TimeSpan? patience = PatienceOf(deadline);
@@ -197,7 +197,7 @@ public sealed partial class NodeSupervision
 
         if (!_pods.TryGetValue(sandboxId, out SupervisedPod? pod))
         {
-            return;
+            return false;
         }
 
         pod.OnSandboxStopCaller();
@@ -207,6 +207,7 @@ public sealed partial class NodeSupervision
                 pod, (supervisor, mayWait, now) => supervisor.ArbitrateSandboxStop(patience, mayWait, now), deadline,
                 () => Log.SandboxStopHeld(sandboxId), cancellationToken).ConfigureAwait(false);
             await pod.OwnSandboxStop.WaitAsync(cancellationToken).ConfigureAwait(false);
+            return true;
         }
         catch
         {

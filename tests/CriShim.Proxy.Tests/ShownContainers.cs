@@ -123,7 +123,8 @@ internal sealed class ShownContainers : ISupervision
 
     public Task BeforeRemoveAsync(string containerId, DateTime deadline, CancellationToken cancellationToken) => Task.CompletedTask;
 
-    public Task BeforeStopSandboxAsync(string sandboxId, DateTime deadline, CancellationToken cancellationToken) => Task.CompletedTask;
+    public Task<bool> BeforeStopSandboxAsync(string sandboxId, DateTime deadline, CancellationToken cancellationToken) =>
+        Task.FromResult(false);
 
     public void OnStopSandboxEnded(string sandboxId, bool isStopped)
     {

@@ -84,9 +84,9 @@ public interface ISupervision
 
     /// <summary>
     /// A caller stops, or removes, a sandbox: its containers are ended in order, and nothing is created in it once this has returned.
-    /// Where it does return, <see cref="OnStopSandboxEnded"/> follows.
     /// </summary>
-    Task BeforeStopSandboxAsync(string sandboxId, DateTime deadline, CancellationToken cancellationToken);
+    /// <returns>Whether the pod is known: then <see cref="OnStopSandboxEnded"/> is to follow.</returns>
+    Task<bool> BeforeStopSandboxAsync(string sandboxId, DateTime deadline, CancellationToken cancellationToken);
 
     /// <summary>The forwarded stop has ended.</summary>
     void OnStopSandboxEnded(string sandboxId, bool isStopped);
@@ -213,7 +213,8 @@ internal sealed class NoSupervision : ISupervision
     {
     }
 
-    public Task BeforeStopSandboxAsync(string sandboxId, DateTime deadline, CancellationToken cancellationToken) => Task.CompletedTask;
+    public Task<bool> BeforeStopSandboxAsync(string sandboxId, DateTime deadline, CancellationToken cancellationToken) =>
+        Task.FromResult(false);
 
     public void OnStopSandboxEnded(string sandboxId, bool isStopped)
     {

@@ -271,7 +271,7 @@ internal sealed partial class RuntimeService(ILogger logger, ISupervision superv
     private async Task<T> StopSandboxAsync<T>(string sandboxId, MessageParser<T> parser, ServerCallContext context)
         where T : class, IMessage<T>
     {
-        await supervision.BeforeStopSandboxAsync(sandboxId, context.Deadline, context.CancellationToken).ConfigureAwait(false);
+        bool isKnown = await supervision.BeforeStopSandboxAsync(sandboxId, context.Deadline, context.CancellationToken).ConfigureAwait(false);
         bool isStopped = false;
         try
         {
@@ -281,7 +281,10 @@ internal sealed partial class RuntimeService(ILogger logger, ISupervision superv
         }
         finally
         {
-            supervision.OnStopSandboxEnded(sandboxId, isStopped);
+            if (isKnown)
+            {
+                supervision.OnStopSandboxEnded(sandboxId, isStopped);
+            }
         }
     }
 

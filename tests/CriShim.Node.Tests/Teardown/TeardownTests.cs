@@ -114,6 +114,31 @@ public sealed class TeardownTests
     }
 
     [Fact]
+    public async Task StopPodSandbox_WhoseCallerGivesUp_GoesOnAlsoAfterOneThatCameBeforeThePodWasKnown()
+    {
+        await using NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Start();
+        await bed.KnownAsync();
+        bool isFollowed = await bed.Node.BeforeStopSandboxAsync(NodeBed.Sandbox, DateTime.MaxValue, CancellationToken.None);
+        bed.RunSandbox();
+        await bed.RunAsync(NodeBed.Create());
+        if (isFollowed)
+        {
+            bed.Node.OnStopSandboxEnded(NodeBed.Sandbox, isStopped: false);
+        }
+
+        bed.Backend.Stubborn.Add(NodeBed.Sidecar);
+        using var caller = new CancellationTokenSource();
+        Task stop = bed.StopSandboxAsync(cancellationToken: caller.Token);
+        await bed.LoggedAsync("Stop of proxy");
+        await caller.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => stop);
+        bed.Backend.Exit("c0", 0);
+
+        await Condition.BecomesTrueAsync("the sandbox is stopped", NodeBed.Patience, () => !bed.Backend.IsSandboxReady(NodeBed.Sandbox));
+    }
+
+    [Fact]
     public async Task StopPodSandbox_AtItsCallersDeadline_IsDeadlineExceededAndGoesOn()
     {
         var time = new PooledTime();
