@@ -14,7 +14,12 @@ internal abstract class LabRun : IAsyncDisposable
 
     private readonly string[] _flags;
     private readonly StringBuilder _logs = new();
+    /// <summary>What containerd notes late, it notes within milliseconds.</summary>
+    private static readonly TimeSpan LostAfter = TimeSpan.FromSeconds(5);
+
     private bool _isDirect;
+    private bool _wasContainerdKilled;
+    private long? _lostSince;
 
     /// <param name="lab">Of containerd.</param>
     /// <param name="relay">Before containerd; this run's from here on.</param>
@@ -71,11 +76,66 @@ internal abstract class LabRun : IAsyncDisposable
     /// <summary>kill -9.</summary>
     public async Task KillContainerdAsync()
     {
+        _wasContainerdKilled = true;
         await Lab.Containerd.KillAsync();
         Relay.Cut();
     }
 
     public Task StartContainerdAsync() => Lab.Containerd.StartAsync();
+
+    /// <summary>
+    /// containerd 1.6 that was killed can lose the exit that falls into its own start: for its CRI the container runs for ever, its task
+    /// is stopped, and no StopContainer or StopPodSandbox of anybody returns. Only another start mends that, which is one more kill to
+    /// stand for whoever is tested.
+    /// </summary>
+    public async Task MendLostExitAsync()
+    {
+        if (!_wasContainerdKilled || !await HasLostExitAsync())
+        {
+            _lostSince = null;
+        }
+        else if ((_lostSince ??= TimeProvider.System.GetTimestamp()) is { } since && TimeProvider.System.GetElapsedTime(since) > LostAfter)
+        {
+            _lostSince = null;
+            await KillContainerdAsync();
+            await StartContainerdAsync();
+        }
+    }
+
+    private async Task<bool> HasLostExitAsync()
+    {
+        try
+        {
+            DateTime deadline = TimeProvider.System.GetUtcNow().UtcDateTime + Patience;
+            ListContainersResponse list = await Bare.Runtime.ListContainersAsync(
+                new ListContainersRequest
+                {
+                    Filter = new ContainerFilter
+                    {
+                        PodSandboxId = SandboxId, State = new ContainerStateValue { State = ContainerState.ContainerRunning },
+                    },
+                },
+                deadline: deadline);
+            foreach (Container container in list.Containers)
+            {
+                ContainerStatusResponse status = await Bare.Runtime.ContainerStatusAsync(
+                    new ContainerStatusRequest { ContainerId = container.Id, Verbose = true }, deadline: deadline);
+                using var info = System.Text.Json.JsonDocument.Parse(status.Info["info"]);
+                int pid = info.RootElement.GetProperty("pid").GetInt32();
+                if (status.Status.State == ContainerState.ContainerRunning && !Directory.Exists($"/proc/{pid}"))
+                {
+                    return true;
+                }
+            }
+
+            return false;
+        }
+        catch (RpcException)
+        {
+            // It is being started again.
+            return false;
+        }
+    }
 
     /// <summary>How often it was logged.</summary>
     public int Count(string text) => Log.Split(text).Length - 1;
@@ -126,6 +186,12 @@ internal abstract class LabRun : IAsyncDisposable
 
         try
         {
+            if (_wasContainerdKilled && await HasLostExitAsync())
+            {
+                await KillContainerdAsync();
+                await StartContainerdAsync();
+            }
+
             await RunningPod.StopSandboxAsync(Bare, SandboxId);
             await Bare.Runtime.RemovePodSandboxAsync(new RemovePodSandboxRequest { PodSandboxId = SandboxId });
         }

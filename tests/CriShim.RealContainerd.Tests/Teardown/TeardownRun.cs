@@ -119,6 +119,7 @@ internal sealed class TeardownRun : LabRun
     {
         await BecomesTrueAsync("the sandbox has ended", async () =>
         {
+            await MendLostExitAsync();
             try
             {
                 PodSandboxStatusResponse status =

@@ -47,6 +47,9 @@ public sealed class RunningPod : IAsyncDisposable
         }
     }
 
+    /// <summary>As a kubelet's call: a containerd that never answers must fail a test, and not stop them all.</summary>
+    private static readonly TimeSpan StopDeadline = TimeSpan.FromMinutes(2);
+
     /// <summary>Again while containerd fails, as the kubelet does it: a stop that meets a container's end can be refused ("ttrpc: closed").</summary>
     public static async Task StopSandboxAsync(CriCaller caller, string sandboxId)
     {
@@ -54,7 +57,9 @@ public sealed class RunningPod : IAsyncDisposable
         {
             try
             {
-                await caller.Runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = sandboxId }).ConfigureAwait(false);
+                await caller.Runtime.StopPodSandboxAsync(
+                    new StopPodSandboxRequest { PodSandboxId = sandboxId }, deadline: TimeProvider.System.GetUtcNow().UtcDateTime + StopDeadline)
+                    .ConfigureAwait(false);
                 return;
             }
             catch (RpcException failure) when (failure.StatusCode != StatusCode.NotFound && tries < MaxStopTries)
