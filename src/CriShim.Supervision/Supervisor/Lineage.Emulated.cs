@@ -40,7 +40,7 @@ internal sealed partial class Lineage
     public bool IsEndedUnasked { get; set; }
 
     /// <summary>It is, or will be, shown otherwise than the backend says.</summary>
-    private bool IsShownAnew => IsCompleted || (IsAlive && pod.IsEmulated(Name)) || _instances.Exists(i => i is { HasFailedToStart: true, IsRemoved: false })
+    private bool IsShownAnew => IsCompleted || (Current is { IsAlive: true } && pod.IsEmulated(Name)) || _instances.Exists(i => i is { HasFailedToStart: true, IsRemoved: false })
         || _instances.Exists(i => i is { CompletedAt: not null, IsRemoved: false });
 
     /// <summary>That the instance has started would have it shown completed.</summary>

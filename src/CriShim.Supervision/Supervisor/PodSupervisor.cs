@@ -375,6 +375,12 @@ public sealed partial class PodSupervisor
     public IReadOnlyList<(string Name, string ShownId, string InstanceId)> Masked =>
         [.. _lineages.Values.Where(l => l is { Completed: not null, Live: not null }).Select(l => (l.Name, l.Completed!.Id, l.Live!.Id))];
 
+    /// <summary>Callers are told that this container has completed, and see none of its later instances.</summary>
+    public bool IsCompleted(string name) => _lineages.TryGetValue(name, out Lineage? lineage) && lineage.IsCompleted;
+
+    /// <summary>The instance of this container that runs, or ran last; null before the first.</summary>
+    public string? CurrentOf(string name) => _lineages.TryGetValue(name, out Lineage? lineage) ? lineage.Current?.Id : null;
+
     /// <summary>Whether it is still of interest if this instance has started.</summary>
     public bool IsProbeWanted(string name, string id) => _lineages.TryGetValue(name, out Lineage? lineage) && lineage.IsProbeWanted(id);
 
