@@ -1,4 +1,5 @@
 using CriShim.Linux.Files;
+using CriShim.Node.Journal;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Supervisor;
 using CriShim.Supervision.Teardown;
@@ -13,6 +14,9 @@ public sealed record SupervisionOptions
 
     /// <summary>A folder on a tmpfs, see <see cref="State.StateStore"/>.</summary>
     public required string StateDirectory { get; init; }
+
+    /// <summary>Of this program, for people.</summary>
+    public string Version { get; init; } = "";
 
     /// <summary>Whether to restart, only to decide, or neither.</summary>
     public SupervisionMode Mode { get; init; } = SupervisionMode.On;
@@ -37,4 +41,7 @@ public sealed record SupervisionOptions
 
     /// <summary>Where logs, their links and termination logs are.</summary>
     public ContainerFileRoots Files { get; init; } = new();
+
+    /// <summary>Who wants to know what supervision does, as it happens.</summary>
+    public IReadOnlyList<IHappeningListener> Listeners { get; init; } = [];
 }

@@ -129,6 +129,15 @@ public interface ISupervision
 
     /// <summary>The sandbox of a pod in which something is shown otherwise than the backend says; null: there is none.</summary>
     string? SandboxOfPod(string podUid);
+
+    /// <summary>What there is to say about a container in its verbose status, as a JSON text; null: nothing.</summary>
+    string? DescribeContainer(string containerId) => null;
+
+    /// <summary>The same about a pod sandbox.</summary>
+    string? DescribePod(string sandboxId) => null;
+
+    /// <summary>The same about the runtime.</summary>
+    string? DescribeNode() => null;
 }
 
 /// <summary>How a container is shown otherwise than the backend says.</summary>
