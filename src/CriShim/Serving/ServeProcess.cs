@@ -1,10 +1,13 @@
 using System.Diagnostics;
+using System.Net.Sockets;
 using CriShim.Admin;
 using CriShim.Commands;
 using CriShim.Configuration;
 using CriShim.Discovery;
+using CriShim.Http;
 using CriShim.Linux;
 using CriShim.Linux.Files;
+using CriShim.Metrics;
 using CriShim.Node;
 using CriShim.Node.Draining;
 using CriShim.Protocol.Admin.V1;
@@ -61,10 +64,13 @@ internal static class ServeProcess
         PodDiscovery? discovery = CreateDiscovery(configuration.Discovery, loggers, time);
         await using var supervision = new NodeSupervision(
             SupervisionOf(configuration, discovery is not null), discovery?.Index, loggers, time);
-        await using var proxy = new ProxyServer(options, listener, loggers, time, supervision);
+        using var meters = new MeterFactory();
+        await using var proxy = new ProxyServer(
+            options, listener, loggers, time, supervision, configuration.Metrics.Address is null ? null : meters);
         proxy.Start();
         supervision.Start();
         await using ServiceServer? admin = StartAdmin(configuration, supervision.Drain, proxy, loggers, log, time);
+        await using LocalHttpServer? http = StartHttp(configuration, meters, supervision, discovery, proxy, listener.Path, log, time);
         log.ServingStarted(VersionCommand.Version, listener.Path, configuration.Containerd.SocketPath, file ?? "none");
         notifier.Ready($"Serving {listener.Path} for {configuration.Containerd.SocketPath}");
 
@@ -131,6 +137,35 @@ internal static class ServeProcess
         catch (Exception exception) when (exception is UnixListenerException or IOException)
         {
             log.AdminFailed(exception.Message);
+            return null;
+        }
+    }
+
+    /// <summary>Nor what monitoring reads.</summary>
+    private static LocalHttpServer? StartHttp(
+        CriShimConfiguration configuration, MeterFactory meters, NodeSupervision supervision, PodDiscovery? discovery, ProxyServer proxy,
+        string listenPath, ILogger log, TimeProvider time)
+    {
+        if (configuration.Metrics.Address is not { } address)
+        {
+            return null;
+        }
+
+        _ = new ProcessMetrics(meters, time);
+        _ = new NodeMetrics(meters, () => supervision.Health, supervision.Overview, () => discovery?.Index.Sources ?? [], time);
+        var readiness = new Readiness(
+            configuration.Supervision.RelistInterval, () => supervision.Health, proxy.PingAsync, ct => ListenerProof.RunAsync(listenPath, ct), time);
+        var site = new OperatorSite(new MetricsCollector(meters), readiness, () => HttpAnswer.Text(System.Net.HttpStatusCode.OK, "crishim\n"));
+        try
+        {
+            var server = new LocalHttpServer(
+                address, configuration.Metrics.AllowsRemote ? [System.Net.Dns.GetHostName()] : [], site.AnswerAsync, log, time);
+            log.HttpStarted(server.Address);
+            return server;
+        }
+        catch (SocketException exception)
+        {
+            log.HttpNotStarted(address, exception.Message);
             return null;
         }
     }
