@@ -24,6 +24,7 @@ internal sealed class SupervisedPod : IDisposable
     private readonly Dictionary<string, Task> _work = new(StringComparer.Ordinal);
     private PodSupervisor _supervisor;
     private TaskCompletionSource _changed = NewSignal();
+    private readonly Journal.PodPassage _passage;
     private PodNeeds _needs;
     private bool _forgotten;
     private int _sandboxStopCallers;
@@ -36,6 +37,7 @@ internal sealed class SupervisedPod : IDisposable
         Identity = identity;
         Annotation = annotation;
         AddedAt = node.Now;
+        _passage = new Journal.PodPassage(node.Journal, identity.InJournal);
         _supervisor = new PodSupervisor(OptionsOf(node, identity));
         _timer = node.Time.CreateTimer(static state => ((SupervisedPod)state!).Tell(new TimerDue()), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         Tell(new AnnotationChanged(annotation));
@@ -313,7 +315,7 @@ internal sealed class SupervisedPod : IDisposable
                     _ = Run(() => _node.Probing.RunAsync(this, probe));
                     break;
                 case GateOpened gate:
-                    _node.Log.GateOpened(gate.Lineage, Identity.SandboxId, gate.Reason);
+                    _node.Journal.GateOpened(Identity.InJournal, gate.Lineage, gate.Reason);
                     break;
                 case RunPreStop hook:
                     _ = Run(() => _node.Endings.RunHookAsync(this, hook));
@@ -340,7 +342,7 @@ internal sealed class SupervisedPod : IDisposable
                     _ = _timer.Change(delay > TimeSpan.Zero ? delay : TimeSpan.Zero, Timeout.InfiniteTimeSpan);
                     break;
                 case Explain explain:
-                    _node.OnDecision(Identity, explain.Decision);
+                    _node.Journal.Decided(Identity.InJournal, explain.Decision);
                     break;
                 case ViewChanged changed:
                     _node.OnViewChanged(changed.ContainerId);
@@ -348,6 +350,7 @@ internal sealed class SupervisedPod : IDisposable
                 case ForgetRecords:
                     _forgotten = true;
                     _ = _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+                    _passage.Gone(_node.Now);
                     _node.Forget(this);
                     break;
                 default:
@@ -355,6 +358,7 @@ internal sealed class SupervisedPod : IDisposable
             }
         }
 
+        _passage.Look(_supervisor, _node.Now);
         PodNeeds needs = _forgotten ? default : new PodNeeds(_supervisor.ChangesViews, _supervisor.HasDeaths, _supervisor.WatchesEnds);
         _node.Count(_needs, needs);
         _needs = needs;
