@@ -19,7 +19,7 @@ internal sealed class ConfigurationLoader
     /// <summary>All there is, section by section; "" is the top level.</summary>
     private static readonly Dictionary<string, string[]> Known = new(StringComparer.Ordinal)
     {
-        [""] = ["apiVersion", "kind", "listen", "containerd", "admin", "log", "shutdown", "supervision", "discovery", "kubelet", "metrics"],
+        [""] = ["apiVersion", "kind", "listen", "containerd", "admin", "log", "shutdown", "supervision", "discovery", "kubelet", "metrics", "events"],
         ["listen"] = ["address", "mode", "group"],
         ["containerd"] = ["address"],
         ["admin"] = ["address"],
@@ -40,6 +40,7 @@ internal sealed class ConfigurationLoader
         ["supervision.restart.annotationBounds.resetAfter"] = ["least", "most"],
         ["supervision.teardown"] = ["maxGrace", "sidecarFloor", "unprovenHold", "notHeldUpTo", "impatientBelow", "impatientTotal", "gateLimit"],
         ["discovery"] = ["nodeName", "kubeconfig", "podManifests", "kubeletPods"],
+        ["events"] = ["kubernetes"],
         ["metrics"] = ["address", "allowRemote"],
         ["kubelet"] = ["rootDirectory", "podLogsDirectory", "containerLogsDirectory"],
     };
@@ -100,6 +101,7 @@ internal sealed class ConfigurationLoader
         string podLogs = Take<string>("kubelet.podLogsDirectory", null, null, files.PodLogs, SettingRules.AbsolutePath);
         string containerLogs = Take<string>("kubelet.containerLogsDirectory", null, null, files.ContainerLogs, SettingRules.AbsolutePath);
         MetricsConfiguration metrics = TakeMetrics(flags.Metrics);
+        bool writesEvents = Take<bool>("events.kubernetes", null, null, "on", SettingRules.OnOrOff);
         CheckSocketsDiffer("listen.address", listen, "containerd.address", containerd, "calls would go round in a circle");
         CheckSocketsDiffer("listen.address", listen, "admin.address", admin, "the kubelet's calls and crishim's own need a socket each");
         CheckSocketsDiffer("containerd.address", containerd, "admin.address", admin, "crishim would take containerd's place");
@@ -125,6 +127,7 @@ internal sealed class ConfigurationLoader
                     NodeName = nodeName, Kubeconfig = kubeconfig, PodManifests = podManifests, KubeletPods = kubeletPods,
                 },
                 Metrics = metrics,
+                Events = new EventsConfiguration { WritesKubernetesEvents = writesEvents },
                 ContainerFiles = files with { PodLogs = podLogs, ContainerLogs = containerLogs, KubeletPods = Path.Combine(kubeletRoot, "pods") },
             },
         };

@@ -33,6 +33,8 @@ internal sealed record CriShimConfiguration
 
     public required MetricsConfiguration Metrics { get; init; }
 
+    public required EventsConfiguration Events { get; init; }
+
     /// <summary>Where this node's kubelet keeps the files of containers: not every distribution leaves its folders at their defaults.</summary>
     public required ContainerFileRoots ContainerFiles { get; init; }
 }
@@ -108,6 +110,13 @@ internal sealed record MetricsConfiguration
 
     /// <summary>It may be another address than a loopback one.</summary>
     public required bool AllowsRemote { get; init; }
+}
+
+/// <summary>Who is told of what happens.</summary>
+internal sealed record EventsConfiguration
+{
+    /// <summary>Events on pods, where discovery has a kubeconfig.</summary>
+    public required bool WritesKubernetesEvents { get; init; }
 }
 
 internal sealed record LogConfiguration

@@ -75,6 +75,9 @@ internal static class SettingRules
     public static bool YesOrNo(string text, out bool value, out string fault) =>
         Choice(text, [("true", true), ("false", false)], out value, out fault);
 
+    public static bool OnOrOff(string text, out bool value, out string fault) =>
+        Choice(text, [("on", true), ("off", false)], out value, out fault);
+
     public static bool SocketMode(string text, out UnixFileMode mode, out string fault)
     {
         mode = default;

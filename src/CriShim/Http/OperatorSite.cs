@@ -5,11 +5,11 @@ using CriShim.Metrics;
 namespace CriShim.Http;
 
 /// <summary>What is to be read over HTTP: <c>/metrics</c>, <c>/healthz</c>, <c>/readyz</c>, and <c>/</c> for people.</summary>
-internal sealed class OperatorSite(MetricsCollector metrics, Readiness readiness, Func<HttpAnswer> statusPage)
+internal sealed class OperatorSite(MetricsCollector metrics, Readiness readiness, Func<IReadOnlyList<HealthCheck>, HttpAnswer> statusPage)
 {
     public async ValueTask<HttpAnswer> AnswerAsync(HttpRequest request, CancellationToken cancellationToken) => request.Path switch
     {
-        "/" => statusPage(),
+        "/" => statusPage(await readiness.ReadyAsync(cancellationToken)),
         "/metrics" => Metrics(PrometheusText.WantsOpenMetrics(request.Accept)),
         "/healthz" or "/livez" => Checks(await readiness.LiveAsync(cancellationToken)),
         "/readyz" => Checks(await readiness.ReadyAsync(cancellationToken)),

@@ -4,14 +4,18 @@ using CriShim.Admin;
 using CriShim.Commands;
 using CriShim.Configuration;
 using CriShim.Discovery;
+using CriShim.Discovery.Events;
+using CriShim.Events;
 using CriShim.Http;
 using CriShim.Linux;
 using CriShim.Linux.Files;
 using CriShim.Metrics;
 using CriShim.Node;
 using CriShim.Node.Draining;
+using CriShim.Node.Journal;
 using CriShim.Protocol.Admin.V1;
 using CriShim.Proxy;
+using CriShim.StatusPage;
 using Microsoft.Extensions.Logging;
 using CriShim.Supervision;
 
@@ -62,9 +66,21 @@ internal static class ServeProcess
         var notifier = new ServiceNotifier(log);
         var options = new ProxyOptions { BackendSocketPath = configuration.Containerd.SocketPath };
         PodDiscovery? discovery = CreateDiscovery(configuration.Discovery, loggers, time);
-        await using var supervision = new NodeSupervision(
-            SupervisionOf(configuration, discovery is not null), discovery?.Index, loggers, time);
         using var meters = new MeterFactory();
+        PodEventRecorder? events = CreateEvents(configuration, meters, loggers, time);
+        List<IHappeningListener> listeners = [];
+        if (configuration.Metrics.Address is not null)
+        {
+            listeners.Add(new HappeningMetrics(meters));
+        }
+
+        if (events is not null)
+        {
+            listeners.Add(new PodStory(events.Record));
+        }
+
+        await using var supervision = new NodeSupervision(
+            SupervisionOf(configuration, discovery is not null) with { Listeners = listeners }, discovery?.Index, loggers, time);
         await using var proxy = new ProxyServer(
             options, listener, loggers, time, supervision, configuration.Metrics.Address is null ? null : meters);
         proxy.Start();
@@ -76,6 +92,7 @@ internal static class ServeProcess
 
         using var serving = new CancellationTokenSource();
         Task discovering = discovery?.RunAsync(serving.Token) ?? Task.CompletedTask;
+        Task telling = events is null ? Task.CompletedTask : Task.Run(() => events.RunAsync(serving.Token), CancellationToken.None);
         Task watching = Watchdog.Interval() is { } interval
             ? new Watchdog(interval, proxy.PingAsync, ct => ListenerProof.RunAsync(listener.Path, ct), notifier.Alive, time, log).RunAsync(serving.Token)
             : Task.CompletedTask;
@@ -106,6 +123,7 @@ internal static class ServeProcess
         }
 
         await discovering;
+        await telling;
         log.ServingStopped(GoDuration.Format(time.GetElapsedTime(began)));
         return ExitCode.Success;
     }
@@ -155,7 +173,15 @@ internal static class ServeProcess
         _ = new NodeMetrics(meters, () => supervision.Health, supervision.Overview, () => discovery?.Index.Sources ?? [], time);
         var readiness = new Readiness(
             configuration.Supervision.RelistInterval, () => supervision.Health, proxy.PingAsync, ct => ListenerProof.RunAsync(listenPath, ct), time);
-        var site = new OperatorSite(new MetricsCollector(meters), readiness, () => HttpAnswer.Text(System.Net.HttpStatusCode.OK, "crishim\n"));
+        var site = new OperatorSite(new MetricsCollector(meters), readiness, checks => StatusPageHtml.Render(new StatusView
+        {
+            Now = time.GetUtcNow(),
+            Version = VersionCommand.Version,
+            Mode = SettingRules.NameOf(configuration.Supervision.Mode),
+            Checks = checks,
+            Sources = discovery?.Index.Sources ?? [],
+            Pods = [.. supervision.Overview().Select(pod => (pod, supervision.Journal.Of(pod.SandboxId)))],
+        }));
         try
         {
             var server = new LocalHttpServer(
@@ -181,6 +207,13 @@ internal static class ServeProcess
         IsSpecSourceConfigured = hasSource,
         Files = configuration.ContainerFiles,
     };
+
+    private static PodEventRecorder? CreateEvents(
+        CriShimConfiguration configuration, MeterFactory meters, ILoggerFactory loggers, TimeProvider time) =>
+        configuration.Discovery.Kubeconfig is { } kubeconfig && configuration.Events.WritesKubernetesEvents
+            ? new PodEventRecorder(
+                new PodEventOptions { KubeconfigPath = kubeconfig, NodeName = configuration.Discovery.NodeName }, time, loggers, meters)
+            : null;
 
     private static PodDiscovery? CreateDiscovery(DiscoveryConfiguration configuration, ILoggerFactory loggers, TimeProvider time)
     {
