@@ -94,7 +94,8 @@ internal static class ServeProcess
         Task discovering = discovery?.RunAsync(serving.Token) ?? Task.CompletedTask;
         Task telling = events is null ? Task.CompletedTask : Task.Run(() => events.RunAsync(serving.Token), CancellationToken.None);
         Task watching = Watchdog.Interval() is { } interval
-            ? new Watchdog(interval, proxy.PingAsync, ct => ListenerProof.RunAsync(listener.Path, ct), notifier.Alive, time, log).RunAsync(serving.Token)
+            ? new Watchdog(interval, proxy.PingAsync, ct => ListenerProof.RunAsync(listener.Path, ct), notifier.Alive, time, log, meters)
+                .RunAsync(serving.Token)
             : Task.CompletedTask;
 
         // Neither the proxy nor the watchdog ends by itself but by a fault of its own: that must end the process, not leave a silent one.
