@@ -84,6 +84,7 @@ public sealed partial class NodeSupervision
                 return false;
             }
 
+            Interlocked.Exchange(ref _listedAtTicks, askedAt.UtcTicks);
             Tell(askedAt, sandboxes.Value.Items, containers.Value.Containers);
             if (!_known.Task.IsCompleted)
             {

@@ -276,6 +276,24 @@ internal sealed class SupervisedPod : IDisposable
         }
     }
 
+    /// <summary>As operators see it.</summary>
+    public PodOverview Overview()
+    {
+        lock (_lock)
+        {
+            return new PodOverview
+            {
+                SandboxId = Identity.SandboxId,
+                Namespace = Identity.Namespace,
+                Name = Identity.Name,
+                Uid = Identity.Uid,
+                IsReady = _supervisor.IsSandboxReady && !_forgotten,
+                IsTerminating = _supervisor.IsTerminating,
+                Lineages = [.. _supervisor.Views(_node.Now).OrderBy(lineage => lineage.Name, StringComparer.Ordinal)],
+            };
+        }
+    }
+
     /// <summary>Completes when the calls to the backend that are under way have ended.</summary>
     public Task DrainAsync()
     {
