@@ -10,6 +10,7 @@ using CriShim.Node.State;
 using CriShim.Node.Teardown;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.Proxy.Services;
+using CriShim.Supervision;
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Sidecars;
@@ -366,9 +367,9 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
             annotations is not null && annotations.TryGetValue(ConfigSourceAnnotation, out string? source) ? source : null);
         SidecarAnnotation annotation = SidecarAnnotation.Parse(
             annotations is null ? new Dictionary<string, string>() : new Dictionary<string, string>(annotations));
-        foreach (var error in annotation.Errors)
+        if (SettingErrors.Summary(annotation.Errors) is { } wrong)
         {
-            Log.AnnotationWrong(identity.Namespace, identity.Name, error.ToString());
+            Log.AnnotationWrong(identity.Namespace, identity.Name, wrong);
         }
 
         var fresh = new SupervisedPod(this, identity, annotation);
@@ -413,6 +414,11 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
     private void TellFacts(SupervisedPod pod, PodFacts facts)
     {
         _ = Store.WriteFacts(pod.Identity.SandboxId, facts);
+        if (pod.AnnotationFaultBy(facts) is { } wrong)
+        {
+            Log.AnnotationWrong(pod.Identity.Namespace, pod.Identity.Name, wrong);
+        }
+
         pod.Tell(new FactsChanged(facts));
     }
 

@@ -1,6 +1,7 @@
 using CriShim.Node.State;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.Proxy.Services;
+using CriShim.Supervision;
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Sidecars;
@@ -28,6 +29,7 @@ internal sealed class SupervisedPod : IDisposable
     private bool _forgotten;
     private int _sandboxStopCallers;
     private Task _ownSandboxStop = Task.CompletedTask;
+    private string? _annotationFault;
 
     /// <summary>A pod that crishim sees from its beginning, or that nothing is recorded of.</summary>
     public SupervisedPod(NodeSupervision node, PodIdentity identity, SidecarAnnotation annotation)
@@ -47,6 +49,13 @@ internal sealed class SupervisedPod : IDisposable
     public DateTimeOffset AddedAt { get; }
 
     public SidecarAnnotation Annotation { get; }
+
+    /// <summary>What of the annotation does not fit the spec, in one line; null when that was told already. Specs come again and again.</summary>
+    public string? AnnotationFaultBy(PodFacts facts)
+    {
+        string? fault = SettingErrors.Summary(Annotation.ErrorsBy(facts));
+        return Interlocked.Exchange(ref _annotationFault, fault) == fault ? null : fault;
+    }
 
     /// <summary>Goes on where a crishim before this one ended.</summary>
     /// <param name="stored">What was recorded.</param>

@@ -1,6 +1,7 @@
 using System.Net;
 using CriShim.Containerd.Runtime;
 using CriShim.Protocol.Runtime.V1;
+using CriShim.Supervision.Sidecars;
 using CriShim.Supervision.Supervisor;
 
 namespace CriShim.Node.Probes;
