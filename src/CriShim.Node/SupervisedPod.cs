@@ -50,6 +50,9 @@ internal sealed class SupervisedPod : IDisposable
 
     public SidecarAnnotation Annotation { get; }
 
+    /// <summary>So many of its probes go on at a time: slow ones of one pod must not take the places of all others' on the node.</summary>
+    public SemaphoreSlim ProbePlaces { get; } = new(2);
+
     /// <summary>What of the annotation does not fit the spec, in one line; null when that was told already. Specs come again and again.</summary>
     public string? AnnotationFaultBy(PodFacts facts)
     {

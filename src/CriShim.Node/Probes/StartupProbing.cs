@@ -35,7 +35,18 @@ internal sealed class StartupProbing(NodeSupervision node, RuntimeAdapter backen
         await Task.Delay(probe.InitialDelay, node.Time, node.Stopping).ConfigureAwait(false);
         while (pod.IsProbeWanted(command.Lineage, command.ContainerId))
         {
-            if (await prober.AskAsync(probe, command.ContainerId, address, node.Stopping).ConfigureAwait(false))
+            bool hasStarted;
+            await pod.ProbePlaces.WaitAsync(node.Stopping).ConfigureAwait(false);
+            try
+            {
+                hasStarted = await prober.AskAsync(probe, command.ContainerId, address, node.Stopping).ConfigureAwait(false);
+            }
+            finally
+            {
+                _ = pod.ProbePlaces.Release();
+            }
+
+            if (hasStarted)
             {
                 pod.Tell(new StartupProbePassed(command.ContainerId));
                 return;
