@@ -83,6 +83,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
         _facts = facts;
         ILogger logger = loggers.CreateLogger("CriShim.Supervision");
         Log = new NodeLog(logger);
+        _logger = logger;
         Store = new StateStore(options.StateDirectory, logger);
         _limit = new NodeRestartLimit(options.Restart.NodeLimit, Now);
         _slotTimer = time.CreateTimer(static state => ((NodeSupervision)state!).GrantSlots(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
@@ -155,7 +156,8 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
         _running = Task.WhenAll(
             Task.Run(() => _events.RunAsync(Stopping)),
             Task.Run(ConsumeEventsAsync),
-            RelistAtIntervalsAsync());
+            RelistAtIntervalsAsync(),
+            CareForMaskedAsync());
     }
 
     /// <inheritdoc/>
