@@ -11,9 +11,6 @@ public sealed partial class NodeSupervision
 {
     private readonly ILogger _logger;
 
-    /// <summary>Containers that run and are shown as completed.</summary>
-    internal IReadOnlyList<MaskedContainer> MaskedContainers() => [];
-
     private Task CareForMaskedAsync()
     {
         var rotation = new LogRotation(Options.LogRotation, MaskedContainers, _backend, new ContainerFiles(Options.Files), _logger, Time);
