@@ -12,6 +12,8 @@ internal static class PodFactsComparison
         && a.RestartPolicy == b.RestartPolicy
         && a.IsTerminating == b.IsTerminating
         && a.TerminationGracePeriod == b.TerminationGracePeriod
+        && a.Overhead == b.Overhead
+        && a.HasPodResources == b.HasPodResources
         && a.Containers.SequenceEqual(b.Containers)
         && a.Annotations.Count == b.Annotations.Count
         && a.Annotations.All(p => b.Annotations.TryGetValue(p.Key, out string? value) && value == p.Value);

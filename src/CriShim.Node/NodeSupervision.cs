@@ -12,6 +12,7 @@ using CriShim.Node.State;
 using CriShim.Node.Teardown;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.Proxy.Services;
+using CriShim.Supervision;
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Sidecars;
@@ -85,6 +86,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
         ILogger logger = loggers.CreateLogger("CriShim.Supervision");
         Log = new NodeLog(logger);
         Journal = new NodeJournal(Log, options.Listeners, time);
+        _logger = logger;
         Store = new StateStore(options.StateDirectory, logger);
         _limit = new NodeRestartLimit(options.Restart.NodeLimit, Now);
         _slotTimer = time.CreateTimer(static state => ((NodeSupervision)state!).GrantSlots(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
@@ -167,7 +169,8 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
         _running = Task.WhenAll(
             Task.Run(() => _events.RunAsync(Stopping)),
             Task.Run(ConsumeEventsAsync),
-            RelistAtIntervalsAsync());
+            RelistAtIntervalsAsync(),
+            CareForMaskedAsync());
     }
 
     /// <inheritdoc/>
@@ -368,9 +371,9 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
             annotations is not null && annotations.TryGetValue(ConfigSourceAnnotation, out string? source) ? source : null);
         SidecarAnnotation annotation = SidecarAnnotation.Parse(
             annotations is null ? new Dictionary<string, string>() : new Dictionary<string, string>(annotations));
-        foreach (var error in annotation.Errors)
+        if (SettingErrors.Summary(annotation.Errors) is { } wrong)
         {
-            Journal.AnnotationWrong(identity.InJournal, error);
+            Journal.AnnotationWrong(identity.InJournal, wrong);
         }
 
         var fresh = new SupervisedPod(this, identity, annotation);
@@ -415,6 +418,11 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
     private void TellFacts(SupervisedPod pod, PodFacts facts)
     {
         _ = Store.WriteFacts(pod.Identity.SandboxId, facts);
+        if (pod.AnnotationFaultBy(facts) is { } wrong)
+        {
+            Journal.AnnotationWrong(pod.Identity.InJournal, wrong);
+        }
+
         pod.Tell(new FactsChanged(facts));
     }
 

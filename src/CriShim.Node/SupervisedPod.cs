@@ -1,6 +1,7 @@
 using CriShim.Node.State;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.Proxy.Services;
+using CriShim.Supervision;
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Sidecars;
@@ -29,6 +30,7 @@ internal sealed class SupervisedPod : IDisposable
     private bool _forgotten;
     private int _sandboxStopCallers;
     private Task _ownSandboxStop = Task.CompletedTask;
+    private string? _annotationFault;
 
     /// <summary>A pod that crishim sees from its beginning, or that nothing is recorded of.</summary>
     public SupervisedPod(NodeSupervision node, PodIdentity identity, SidecarAnnotation annotation)
@@ -49,6 +51,16 @@ internal sealed class SupervisedPod : IDisposable
     public DateTimeOffset AddedAt { get; }
 
     public SidecarAnnotation Annotation { get; }
+
+    /// <summary>So many of its probes go on at a time: slow ones of one pod must not take the places of all others' on the node.</summary>
+    public SemaphoreSlim ProbePlaces { get; } = new(2);
+
+    /// <summary>What of the annotation does not fit the spec, in one line; null when that was told already. Specs come again and again.</summary>
+    public string? AnnotationFaultBy(PodFacts facts)
+    {
+        string? fault = SettingErrors.Summary(Annotation.ErrorsBy(facts));
+        return Interlocked.Exchange(ref _annotationFault, fault) == fault ? null : fault;
+    }
 
     /// <summary>Goes on where a crishim before this one ended.</summary>
     /// <param name="stored">What was recorded.</param>

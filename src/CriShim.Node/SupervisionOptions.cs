@@ -1,5 +1,7 @@
 using CriShim.Linux.Files;
 using CriShim.Node.Journal;
+using CriShim.Node.Logs;
+using CriShim.Node.Resources;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Supervisor;
 using CriShim.Supervision.Teardown;
@@ -26,6 +28,12 @@ public sealed record SupervisionOptions
 
     /// <summary>How pods are ended.</summary>
     public TeardownOptions Teardown { get; init; } = new();
+
+    /// <summary>How logs of masked containers are rotated.</summary>
+    public LogRotationOptions LogRotation { get; init; } = new();
+
+    /// <summary>What is done with the limits of pods with masked containers.</summary>
+    public PodResourcesMode PodResources { get; init; } = PodResourcesMode.Leave;
 
     /// <summary>Some source may tell pod specs; without one, only annotations tell sidecars.</summary>
     public bool IsSpecSourceConfigured { get; init; }

@@ -13,22 +13,44 @@ public sealed record SettingError(string Place, string? Value, string Allowed)
 
     public override string ToString() => Value is null ? $"{Place}: {Allowed}" : $"{Place}: {Quote(Value)}: {Allowed}";
 
-    /// <summary>The value on one line whatever it contains, without terminal escapes: annotations are written by pod authors.</summary>
+    /// <summary>
+    /// The value on one line whatever it contains, without what a terminal or a reader could be led astray by (escapes, text that runs
+    /// backwards, line ends of any alphabet): annotations are written by pod authors. Its length is bounded.
+    /// </summary>
     internal static string Quote(string value)
     {
-        var text = new StringBuilder("\"");
-        foreach (char c in value.Length > MaxShownLength ? value[..MaxShownLength] : value)
+        string shown = Printable(value, out bool isCut);
+        return $"\"{shown}{(isCut ? "\"..." : "\"")}";
+    }
+
+    /// <summary>As <see cref="Quote"/>, without the quotes.</summary>
+    internal static string Printable(string value, out bool isCut)
+    {
+        var text = new StringBuilder();
+        isCut = false;
+        foreach (char c in value)
         {
+            int before = text.Length;
             _ = c switch
             {
                 '"' or '\\' => text.Append('\\').Append(c),
                 '\n' => text.Append("\\n"),
                 '\t' => text.Append("\\t"),
-                _ when char.IsControl(c) || char.IsSurrogate(c) => text.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:x4}"),
+                _ when IsUnfit(c) => text.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:x4}"),
                 _ => text.Append(c),
             };
+            if (text.Length > MaxShownLength)
+            {
+                text.Length = before;
+                isCut = true;
+                break;
+            }
         }
 
-        return text.Append(value.Length > MaxShownLength ? "\"..." : "\"").ToString();
+        return text.ToString();
     }
+
+    private static bool IsUnfit(char c) => char.GetUnicodeCategory(c) is UnicodeCategory.Control or UnicodeCategory.Format
+        or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.Surrogate or UnicodeCategory.PrivateUse
+        or UnicodeCategory.OtherNotAssigned;
 }

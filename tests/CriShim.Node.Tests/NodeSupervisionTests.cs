@@ -15,6 +15,44 @@ public sealed class NodeSupervisionTests
     private const string Sandbox = NodeBed.Sandbox;
     private const string Sidecar = NodeBed.Sidecar;
 
+    // ---- Annotations -------------------------------------------------------------------------------------------------
+
+    [Theory]
+    [InlineData("[{\"name\":\"\\ud800\"}]")]
+    [InlineData("a\u001b[2J\nError: all is lost")]
+    [InlineData("- &a [*a]")]
+    [InlineData("[{name: proxy, kind: native, startupProbe: {exec: {}, tcpSocket: {}}, restart: 7}, {name: proxy}, {}, 0]")]
+    public async Task RunPodSandbox_WithAHostileAnnotation_GoesThroughWithOneLineInTheLog(string annotation)
+    {
+        await using NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Sidecars = annotation;
+        bed.Start();
+        await bed.KnownAsync();
+
+        bed.RunSandbox();
+        string id = await bed.RunAsync(NodeBed.Create());
+        await bed.StopAsync(id, 1);
+        await bed.StopSandboxAsync();
+
+        string line = Assert.Single(bed.Log.All, line => line.Contains("Annotation of pod default/pod", StringComparison.Ordinal));
+        Assert.InRange(line.Length, 50, 1300);
+        Assert.DoesNotContain(line, char.IsControl);
+    }
+
+    [Fact]
+    public async Task RunPodSandbox_TenThousandCharactersOfAnnotation_IsOneLineInTheLog()
+    {
+        await using NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Sidecars = string.Concat(Enumerable.Repeat("No Name,", 1250));
+        bed.Start();
+        await bed.KnownAsync();
+
+        bed.RunSandbox();
+        _ = await bed.RunAsync(NodeBed.Create());
+
+        Assert.InRange(Assert.Single(bed.Log.All, line => line.Contains("Annotation of pod default/pod", StringComparison.Ordinal)).Length, 50, 1300);
+    }
+
     // ---- A restart ---------------------------------------------------------------------------------------------------
 
     [Fact]

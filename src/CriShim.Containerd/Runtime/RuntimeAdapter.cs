@@ -102,6 +102,13 @@ public sealed class RuntimeAdapter : IDisposable
         return CallAsync("ExecSync", containerId, options => _runtime.ExecSyncAsync(request, options), deadline, cancellationToken);
     }
 
+    /// <summary>Has the backend open a container's log anew, under its path.</summary>
+    public Task<CallResult<ReopenContainerLogResponse>> ReopenContainerLogAsync(string containerId, CancellationToken cancellationToken) =>
+        CallAsync(
+            "ReopenContainerLog", containerId,
+            options => _runtime.ReopenContainerLogAsync(new ReopenContainerLogRequest { ContainerId = containerId }, options),
+            _options.ChangeDeadline, cancellationToken);
+
     /// <summary>Removes a container, killing it if it runs. OK for one that is gone already.</summary>
     public Task<CallResult<RemoveContainerResponse>> RemoveContainerAsync(string containerId, CancellationToken cancellationToken) =>
         CallAsync("RemoveContainer", containerId, options => _runtime.RemoveContainerAsync(new RemoveContainerRequest { ContainerId = containerId }, options), _options.ChangeDeadline, cancellationToken);

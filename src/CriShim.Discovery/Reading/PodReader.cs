@@ -1,5 +1,7 @@
 using System.Text.Json;
+using CriShim.Supervision;
 using CriShim.Supervision.Pods;
+using CriShim.Supervision.Resources;
 
 namespace CriShim.Discovery.Reading;
 
@@ -292,6 +294,8 @@ internal static class PodReader
                 RestartPolicy = spec.RestartPolicy,
                 IsTerminating = isTerminating,
                 TerminationGracePeriod = grace is { } seconds ? TimeSpan.FromSeconds(Math.Clamp(seconds, 0, int.MaxValue)) : null,
+                Overhead = spec.Overhead,
+                HasPodResources = spec.HasResources,
                 Containers = [.. spec.Init, .. spec.Plain, .. spec.Ephemeral],
                 Annotations = (IReadOnlyDictionary<string, string>?)metadata.Annotations ?? NoAnnotations,
             },
@@ -405,6 +409,15 @@ internal static class PodReader
             {
                 spec.Grace = ReadSeconds(ref reader, "spec.terminationGracePeriodSeconds");
             }
+            else if (reader.ValueTextEquals("overhead"u8))
+            {
+                spec.Overhead = ReadAmounts(ref reader, "spec.overhead");
+            }
+            else if (reader.ValueTextEquals("resources"u8))
+            {
+                (ResourceAmounts requests, ResourceAmounts limits) = ReadResources(ref reader, "spec.resources");
+                spec.HasResources = requests != default || limits != default;
+            }
             else if (reader.ValueTextEquals("initContainers"u8))
             {
                 ReadContainers(ref reader, "spec.initContainers", ContainerRole.Init, spec.Init);
@@ -454,6 +467,7 @@ internal static class PodReader
         string? restartPolicy = null;
         bool hasPostStart = false;
         bool hasRules = false;
+        (ResourceAmounts Requests, ResourceAmounts Limits) resources = default;
         while (NextField(ref reader))
         {
             if (reader.ValueTextEquals("name"u8))
@@ -467,6 +481,10 @@ internal static class PodReader
             else if (reader.ValueTextEquals("restartPolicyRules"u8))
             {
                 hasRules = ReadIsNonEmptyArray(ref reader, field + "[].restartPolicyRules");
+            }
+            else if (reader.ValueTextEquals("resources"u8))
+            {
+                resources = ReadResources(ref reader, field + "[].resources");
             }
             else if (reader.ValueTextEquals("lifecycle"u8))
             {
@@ -491,7 +509,71 @@ internal static class PodReader
             name,
             isSidecar ? ContainerRole.RestartableInit : role,
             hasPostStart,
-            hasRules || (!string.IsNullOrEmpty(restartPolicy) && !isSidecar));
+            hasRules || (!string.IsNullOrEmpty(restartPolicy) && !isSidecar),
+            resources.Requests,
+            resources.Limits);
+    }
+
+    private static (ResourceAmounts Requests, ResourceAmounts Limits) ReadResources(ref Utf8JsonReader reader, string field)
+    {
+        (ResourceAmounts Requests, ResourceAmounts Limits) resources = default;
+        if (!EnterObject(ref reader, field))
+        {
+            return resources;
+        }
+
+        while (NextField(ref reader))
+        {
+            if (reader.ValueTextEquals("requests"u8))
+            {
+                resources.Requests = ReadAmounts(ref reader, field + ".requests");
+            }
+            else if (reader.ValueTextEquals("limits"u8))
+            {
+                resources.Limits = ReadAmounts(ref reader, field + ".limits");
+            }
+            else
+            {
+                reader.Skip();
+            }
+        }
+
+        // The API's default: what has a limit and no request asks for as much as its limit.
+        resources.Requests = new ResourceAmounts(
+            resources.Requests.CpuMillis ?? resources.Limits.CpuMillis, resources.Requests.MemoryBytes ?? resources.Limits.MemoryBytes);
+        return resources;
+    }
+
+    /// <summary>Amounts that can't be read count as none: a pod whose amounts are wrong has no sidecars less.</summary>
+    private static ResourceAmounts ReadAmounts(ref Utf8JsonReader reader, string field)
+    {
+        var amounts = default(ResourceAmounts);
+        if (!EnterObject(ref reader, field))
+        {
+            return amounts;
+        }
+
+        while (NextField(ref reader))
+        {
+            bool isCpu = reader.ValueTextEquals("cpu"u8);
+            bool isMemory = reader.ValueTextEquals("memory"u8);
+            Read(ref reader);
+            string? text = !isCpu && !isMemory ? null
+                : reader.TokenType == JsonTokenType.String ? reader.GetString()
+                : reader.TokenType == JsonTokenType.Number ? System.Text.Encoding.UTF8.GetString(reader.ValueSpan)
+                : null;
+            reader.Skip();
+            if (isCpu)
+            {
+                amounts = amounts with { CpuMillis = text is not null && Quantity.TryParseMillis(text, out long millis) ? millis : null };
+            }
+            else if (isMemory)
+            {
+                amounts = amounts with { MemoryBytes = text is not null && Quantity.TryParse(text, out long bytes) ? bytes : null };
+            }
+        }
+
+        return amounts;
     }
 
     private static bool ReadHasPostStart(ref Utf8JsonReader reader)
@@ -616,6 +698,8 @@ internal static class PodReader
     {
         public PodRestartPolicy RestartPolicy;
         public long? Grace;
+        public ResourceAmounts Overhead;
+        public bool HasResources;
         public readonly List<ContainerFacts> Init = [];
         public readonly List<ContainerFacts> Plain = [];
         public readonly List<ContainerFacts> Ephemeral = [];

@@ -144,6 +144,27 @@ public sealed class ContainerFiles(ContainerFileRoots roots)
             : new FileResult(FileOutcome.OutsideRoot, linkPath);
     }
 
+    /// <summary>Opens an attempt's log, to be rotated.</summary>
+    /// <param name="logPath">The sandbox's log directory and the container's log path, joined.</param>
+    /// <param name="log">Null when the outcome is not <see cref="FileOutcome.Done"/>. To be disposed.</param>
+    public FileResult OpenLog(string logPath, out ContainerLog? log)
+    {
+        log = null;
+        if (!TrySplitLog(logPath, out string[] components))
+        {
+            return new FileResult(FileOutcome.OutsideRoot, logPath);
+        }
+
+        int error = RootedDirectory.TryOpen(roots.PodLogs, components.AsSpan(0, 2), out RootedDirectory? directory);
+        if (error != 0)
+        {
+            return Failure(error, logPath);
+        }
+
+        log = new ContainerLog(directory!, components[2], logPath);
+        return new FileResult(FileOutcome.Done, logPath);
+    }
+
     /// <summary>
     /// Removes an attempt's log and what rotation made of it: <c>0.log</c>, <c>0.log.20260102-030405</c>, the same with <c>.gz</c>
     /// and <c>.tmp</c>. Other attempts' logs stay.
@@ -241,7 +262,7 @@ public sealed class ContainerFiles(ContainerFileRoots roots)
 
     private static FileResult Removal(int error, string path) => error == 0 ? new FileResult(FileOutcome.Done, path) : Failure(error, path);
 
-    private static FileResult Failure(int error, string path)
+    internal static FileResult Failure(int error, string path)
     {
         FileOutcome outcome = error == ENOENT ? FileOutcome.Absent
             : error == ENOSPC || error == EDQUOT ? FileOutcome.NoSpace

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Text;
+using Microsoft.Win32.SafeHandles;
 using Tmds.Linux;
 using static Tmds.Linux.LibC;
 
@@ -127,13 +128,42 @@ internal sealed unsafe class RootedDirectory : IDisposable
     /// <summary>True when <paramref name="name"/> is a regular file itself.</summary>
     public bool IsRegularFile(string name) => TryStat(name, out stat status) == 0 && (status.st_mode & S_IFMT) == S_IFREG;
 
+    /// <summary>Size in bytes; null when <paramref name="name"/> is not a regular file itself.</summary>
+    public long? SizeOf(string name) => TryStat(name, out stat status) == 0 && (status.st_mode & S_IFMT) == S_IFREG ? status.st_size : null;
+
+    /// <summary>Renames within the directory; what has the new name is replaced.</summary>
+    /// <returns>errno, 0 when done.</returns>
+    public int Rename(string name, string newName)
+    {
+        try
+        {
+            File.Move(PathOf(name), PathOf(newName), overwrite: true);
+            return 0;
+        }
+        catch (FileNotFoundException)
+        {
+            return ENOENT;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return e.HResult is > 0 and < 4096 ? e.HResult : EIO;
+        }
+    }
+
+    /// <summary>Opens a regular file for reading.</summary>
+    /// <returns>errno, 0 when done.</returns>
+    public int OpenForReading(string name, out SafeFileHandle? file) => OpenRegular(name, O_RDONLY, out file);
+
+    /// <summary>Opens a regular file for writing, from its start.</summary>
+    /// <returns>errno, 0 when done.</returns>
+    public int OpenForWriting(string name, out SafeFileHandle? file) => OpenRegular(name, O_WRONLY, out file);
+
     /// <summary>The names of this directory's files and links, subdirectories left out.</summary>
     /// <exception cref="IOException">It cannot be read.</exception>
     public IReadOnlyList<string> FileNames()
     {
         var names = new List<string>();
-        // The kernel resolves this to the very directory that is open here, under whatever name it is now.
-        foreach (string path in Directory.EnumerateFiles($"/proc/self/fd/{_descriptor}"))
+        foreach (string path in Directory.EnumerateFiles(PathOf("")))
         {
             names.Add(Path.GetFileName(path));
         }
@@ -201,6 +231,31 @@ internal sealed unsafe class RootedDirectory : IDisposable
             return descriptor;
         }
     }
+
+    private int OpenRegular(string name, int flags, out SafeFileHandle? file)
+    {
+        file = null;
+        // Not to wait for the other end, should it be a pipe.
+        int descriptor = OpenAt(_descriptor, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0, out int error);
+        if (descriptor < 0)
+        {
+            return error;
+        }
+
+        stat status;
+        error = fstat(descriptor, &status) < 0 ? errno : (status.st_mode & S_IFMT) == S_IFREG ? 0 : ELOOP;
+        if (error != 0)
+        {
+            _ = close(descriptor);
+            return error;
+        }
+
+        file = new SafeFileHandle(descriptor, ownsHandle: true);
+        return 0;
+    }
+
+    // The kernel resolves this to the very directory that is open here, under whatever name it is now.
+    private string PathOf(string name) => $"/proc/self/fd/{_descriptor}/{name}";
 
     private int TryStat(string name, out stat status)
     {

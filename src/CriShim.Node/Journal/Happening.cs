@@ -325,13 +325,15 @@ public sealed record SandboxStopFailed(string Failure) : Happening
 // ---- Annotations -----------------------------------------------------------------------------------------------------
 
 /// <summary>An annotation of the pod can't be used, or a part of it.</summary>
-/// <param name="Place">The setting, such as <c>crishim.io/sidecars[2].kind</c>; on one line, without terminal escapes.</param>
-/// <param name="Allowed">What is allowed. The value itself is the pod author's, and is not repeated.</param>
-public sealed record AnnotationWrong(string Place, string Allowed) : Happening
+/// <param name="Faults">
+/// Each with its place, such as <c>crishim.io/sidecars[2].kind</c>, a short value and what is allowed; on one line of bounded length, without
+/// terminal escapes, and without what a probe runs or sends.
+/// </param>
+public sealed record AnnotationWrong(string Faults) : Happening
 {
     public override string Kind => nameof(AnnotationWrong);
 
-    public override string Words => $"annotation {Place} {Allowed}";
+    public override string Words => $"annotation {Faults}";
 
     public override bool IsWarning => true;
 }

@@ -276,11 +276,10 @@ public sealed class NodeJournal
 
     // ---- Annotations -------------------------------------------------------------------------------------------------
 
-    internal void AnnotationWrong(PodName pod, SettingError error)
+    internal void AnnotationWrong(PodName pod, string faults)
     {
-        // Without the value: it is, or is a part of, what the pod's author wrote.
-        _log.AnnotationWrong(pod.Namespace, pod.Name, $"{error.Place}: {error.Allowed}");
-        Note(new AnnotationWrong(error.Place, error.Allowed) { At = Now, Pod = pod });
+        _log.AnnotationWrong(pod.Namespace, pod.Name, faults);
+        Note(new AnnotationWrong(faults) { At = Now, Pod = pod });
     }
 
     // ---- Keeping -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 using System.Net;
 using CriShim.Containerd.Runtime;
 using CriShim.Protocol.Runtime.V1;
+using CriShim.Supervision.Sidecars;
 using CriShim.Supervision.Supervisor;
 
 namespace CriShim.Node.Probes;
@@ -44,7 +45,18 @@ internal sealed class StartupProbing(NodeSupervision node, RuntimeAdapter backen
         int failures = 0;
         while (pod.IsProbeWanted(command.Lineage, command.ContainerId))
         {
-            if (await prober.AskAsync(probe, command.ContainerId, address, node.Stopping).ConfigureAwait(false))
+            bool hasStarted;
+            await pod.ProbePlaces.WaitAsync(node.Stopping).ConfigureAwait(false);
+            try
+            {
+                hasStarted = await prober.AskAsync(probe, command.ContainerId, address, node.Stopping).ConfigureAwait(false);
+            }
+            finally
+            {
+                _ = pod.ProbePlaces.Release();
+            }
+
+            if (hasStarted)
             {
                 pod.Tell(new StartupProbePassed(command.ContainerId));
                 return;

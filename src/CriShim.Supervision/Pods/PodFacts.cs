@@ -1,3 +1,5 @@
+using CriShim.Supervision.Resources;
+
 namespace CriShim.Supervision.Pods;
 
 /// <summary>What a container is to its pod, by the pod's spec.</summary>
@@ -34,7 +36,15 @@ public enum PodRestartPolicy
 /// <param name="Role">What it is to the pod.</param>
 /// <param name="HasPostStart">A postStart hook, which only the kubelet can run.</param>
 /// <param name="HasRestartRules">Container restart rules or an own restart policy (other than a sidecar's Always), which only the kubelet applies.</param>
-public sealed record ContainerFacts(string Name, ContainerRole Role, bool HasPostStart = false, bool HasRestartRules = false);
+/// <param name="Requests">Its resource requests.</param>
+/// <param name="Limits">Its resource limits.</param>
+public sealed record ContainerFacts(
+    string Name,
+    ContainerRole Role,
+    bool HasPostStart = false,
+    bool HasRestartRules = false,
+    ResourceAmounts Requests = default,
+    ResourceAmounts Limits = default);
 
 /// <summary>What a spec source knows of a pod. All of it is optional knowledge: nothing waits for it.</summary>
 public sealed record PodFacts
@@ -56,6 +66,12 @@ public sealed record PodFacts
 
     /// <summary>All containers, init containers first, in spec order.</summary>
     public required IReadOnlyList<ContainerFacts> Containers { get; init; }
+
+    /// <summary><c>spec.overhead</c>: what its runtime class takes beside its containers.</summary>
+    public ResourceAmounts Overhead { get; init; }
+
+    /// <summary>The spec gives the pod requests or limits as a whole (<c>spec.resources</c>): its containers' do not add up to them.</summary>
+    public bool HasPodResources { get; init; }
 
     /// <summary>The pod's annotations under <c>crishim.io/</c>; others are not kept.</summary>
     public IReadOnlyDictionary<string, string> Annotations { get; init; } = new Dictionary<string, string>();

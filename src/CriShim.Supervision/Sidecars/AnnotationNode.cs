@@ -48,6 +48,12 @@ internal static class AnnotationReader
                 fault = e.Message;
                 return null;
             }
+            catch (Exception e) when (e is InvalidOperationException or ArgumentException)
+            {
+                // Half of a surrogate pair, in the text or escaped in it.
+                fault = "must be valid text";
+                return null;
+            }
         }
 
         try
@@ -72,7 +78,7 @@ internal static class AnnotationReader
         }
         catch (YamlException e)
         {
-            fault = $"must be valid YAML or JSON (line {e.Start.Line}, column {e.Start.Column}: {e.Message})";
+            fault = $"must be valid YAML or JSON (line {e.Start.Line}, column {e.Start.Column}: {SettingError.Printable(e.Message, out _)})";
         }
         catch (AnnotationFormatException e)
         {

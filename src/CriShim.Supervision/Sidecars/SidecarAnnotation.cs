@@ -26,6 +26,8 @@ public sealed record SidecarAnnotation
 
     private const int MaxExitCodes = 32;
 
+    private const int MaxShownNames = 16;
+
     private static readonly TimeSpan MaxDuration = TimeSpan.FromHours(1);
 
     private static readonly SearchValues<char> NameCharacters = SearchValues.Create("abcdefghijklmnopqrstuvwxyz0123456789-");
@@ -51,17 +53,49 @@ public sealed record SidecarAnnotation
     /// <summary><c>crishim.io/restart-policy</c>; null when not given. A spec source's knowledge goes before it.</summary>
     public PodRestartPolicy? RestartPolicy { get; private init; }
 
-    /// <summary>All that was wrong.</summary>
+    /// <summary>What was wrong; beyond <see cref="SettingErrors.Most"/> the last one says how many more there are.</summary>
     public ImmutableArray<SettingError> Errors { get; private init; } = [];
 
     /// <summary>What is asked for the container of that name; null when it is not named.</summary>
     public SidecarRequest? Find(string name) => Sidecars.FirstOrDefault(s => string.Equals(s.Name, name, StringComparison.Ordinal));
 
-    /// <summary>Never throws.</summary>
+    /// <summary>
+    /// What of the annotation does not fit the pod's spec, once that is known: names of no container, and kinds that are others. The spec
+    /// goes before the annotation.
+    /// </summary>
+    public ImmutableArray<SettingError> ErrorsBy(PodFacts facts)
+    {
+        var errors = new SettingErrors(SidecarsKey);
+        foreach (SidecarRequest sidecar in Sidecars)
+        {
+            string place = $"{SidecarsKey} of {sidecar.Name}";
+            AnnotatedKind? kind = SidecarKinds.Find(sidecar.Name, facts)?.Role switch
+            {
+                ContainerRole.Init => AnnotatedKind.Init,
+                ContainerRole.RestartableInit => AnnotatedKind.Native,
+                ContainerRole.Plain => AnnotatedKind.Plain,
+                _ => null,
+            };
+            if (kind is null)
+            {
+                string[] names = [.. facts.Containers.Where(c => c.Role != ContainerRole.Ephemeral).Take(MaxShownNames + 1).Select(c => c.Name)];
+                string shown = string.Join(", ", names.Take(MaxShownNames)) + (names.Length > MaxShownNames ? ", ..." : "");
+                errors.Add(new SettingError(SidecarsKey, sidecar.Name, $"must be the name of a container of the pod: {shown}"));
+            }
+            else if (sidecar.Kind is { } said && said != kind)
+            {
+                errors.Add(new SettingError($"{place}, kind", Word(said), $"must be {Word(kind.Value)}, or not be given: the pod's spec says so, and holds"));
+            }
+        }
+
+        return errors.ToImmutable();
+    }
+
+    /// <summary>Never throws, whatever the text is.</summary>
     /// <param name="annotations">The sandbox's annotations; others than <c>crishim.io/</c> ones are not looked at.</param>
     public static SidecarAnnotation Parse(IReadOnlyDictionary<string, string> annotations)
     {
-        var errors = new List<SettingError>();
+        var errors = new SettingErrors(SidecarsKey);
         var sidecars = new List<SidecarRequest>();
         bool off = false;
         PodRestartPolicy? policy = null;
@@ -94,10 +128,10 @@ public sealed record SidecarAnnotation
             }
         }
 
-        return new SidecarAnnotation { Sidecars = [.. sidecars], IsSuperviseOff = off, RestartPolicy = policy, Errors = [.. errors] };
+        return new SidecarAnnotation { Sidecars = [.. sidecars], IsSuperviseOff = off, RestartPolicy = policy, Errors = errors.ToImmutable() };
     }
 
-    private static void ReadSidecars(string text, List<SidecarRequest> sidecars, List<SettingError> errors)
+    private static void ReadSidecars(string text, List<SidecarRequest> sidecars, SettingErrors errors)
     {
         int bytes = Encoding.UTF8.GetByteCount(text);
         if (bytes > MaxBytes)
@@ -114,13 +148,14 @@ public sealed record SidecarAnnotation
 
         if (AnnotationReader.Read(text, out string fault) is not { } root)
         {
-            errors.Add(new SettingError(SidecarsKey, text, fault));
+            // The text itself is not shown: nothing tells what of it is meant for nobody's eyes.
+            errors.Add(new SettingError(SidecarsKey, null, fault));
             return;
         }
 
         if (root is not AnnotationList list)
         {
-            errors.Add(new SettingError(SidecarsKey, text, "must be names with commas between, or a YAML or JSON list of objects with a name"));
+            errors.Add(new SettingError(SidecarsKey, null, "must be names with commas between, or a YAML or JSON list of objects with a name"));
             return;
         }
 
@@ -137,7 +172,7 @@ public sealed record SidecarAnnotation
     private static bool IsCommaList(string text) =>
         !text.AsSpan().ContainsAny(StructureCharacters) && !text.AsSpan().TrimStart().StartsWith("-", StringComparison.Ordinal);
 
-    private static void ReadNames(string text, List<SidecarRequest> sidecars, List<SettingError> errors)
+    private static void ReadNames(string text, List<SidecarRequest> sidecars, SettingErrors errors)
     {
         string[] names = text.Split(',');
         for (int i = 0; i < names.Length; i++)
@@ -155,7 +190,7 @@ public sealed record SidecarAnnotation
         }
     }
 
-    private static void Add(SidecarRequest sidecar, string place, List<SidecarRequest> sidecars, List<SettingError> errors)
+    private static void Add(SidecarRequest sidecar, string place, List<SidecarRequest> sidecars, SettingErrors errors)
     {
         if (sidecars.Any(s => s.Name == sidecar.Name))
         {
@@ -171,7 +206,7 @@ public sealed record SidecarAnnotation
         }
     }
 
-    private static SidecarRequest? ReadSidecar(AnnotationNode node, string place, List<SettingError> errors)
+    private static SidecarRequest? ReadSidecar(AnnotationNode node, string place, SettingErrors errors)
     {
         if (node is AnnotationScalar { Text: var bare } && IsName(bare))
         {
@@ -209,7 +244,7 @@ public sealed record SidecarAnnotation
         return sidecar;
     }
 
-    private static AnnotatedKind? ReadKind(AnnotationNode node, string place, List<SettingError> errors)
+    private static AnnotatedKind? ReadKind(AnnotationNode node, string place, SettingErrors errors)
     {
         switch ((node as AnnotationScalar)?.Text)
         {
@@ -225,7 +260,7 @@ public sealed record SidecarAnnotation
         }
     }
 
-    private static RestartRequest? ReadRestart(AnnotationNode node, string place, List<SettingError> errors)
+    private static RestartRequest? ReadRestart(AnnotationNode node, string place, SettingErrors errors)
     {
         if (node is not AnnotationMap map)
         {
@@ -255,7 +290,7 @@ public sealed record SidecarAnnotation
         return restart;
     }
 
-    private static TimeSpan? ReadDuration(AnnotationNode node, string place, List<SettingError> errors)
+    private static TimeSpan? ReadDuration(AnnotationNode node, string place, SettingErrors errors)
     {
         string? text = (node as AnnotationScalar)?.Text;
         if (text is not null && GoDuration.TryParse(text, out TimeSpan duration) && duration <= MaxDuration)
@@ -267,7 +302,7 @@ public sealed record SidecarAnnotation
         return null;
     }
 
-    private static ImmutableArray<int> ReadExitCodes(AnnotationNode node, string place, List<SettingError> errors)
+    private static ImmutableArray<int> ReadExitCodes(AnnotationNode node, string place, SettingErrors errors)
     {
         if (node is not AnnotationList list || list.Items.Count > MaxExitCodes)
         {
@@ -291,8 +326,8 @@ public sealed record SidecarAnnotation
         return [.. codes];
     }
 
-    // The outline only: who runs the probe reads it in full. What is refused here is what must never run from an annotation.
-    private static AnnotationMap? ReadProbe(AnnotationNode node, string place, List<SettingError> errors)
+    // Who runs the probe reads it once more; what it could not run is to be told at once.
+    private static AnnotationMap? ReadProbe(AnnotationNode node, string place, SettingErrors errors)
     {
         if (node is not AnnotationMap map)
         {
@@ -329,10 +364,22 @@ public sealed record SidecarAnnotation
             }
         }
 
+        if (errors.Count == before && StartupProbe.Read(map, out string fault) is null)
+        {
+            errors.Add(new SettingError(place, null, fault));
+        }
+
         return errors.Count == before ? map : null;
     }
 
-    private static T Unknown<T>(T unchanged, string place, string allowed, List<SettingError> errors)
+    private static string Word(AnnotatedKind kind) => kind switch
+    {
+        AnnotatedKind.Native => "native",
+        AnnotatedKind.Init => "init",
+        _ => "plain",
+    };
+
+    private static T Unknown<T>(T unchanged, string place, string allowed, SettingErrors errors)
     {
         errors.Add(new SettingError(place, null, $"is no setting; there are {allowed}"));
         return unchanged;

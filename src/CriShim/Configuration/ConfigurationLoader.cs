@@ -2,6 +2,8 @@ using System.Globalization;
 using System.Net;
 using CriShim.Linux;
 using CriShim.Linux.Files;
+using CriShim.Node.Logs;
+using CriShim.Node.Resources;
 using CriShim.Supervision;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Supervisor;
@@ -25,7 +27,7 @@ internal sealed class ConfigurationLoader
         ["admin"] = ["address"],
         ["log"] = ["format", "level"],
         ["shutdown"] = ["runningCallsGrace"],
-        ["supervision"] = ["mode", "stateDirectory", "relistInterval", "restart", "teardown"],
+        ["supervision"] = ["mode", "stateDirectory", "relistInterval", "restart", "teardown", "logRotation", "podResources"],
         ["supervision.restart"] =
             ["cleanExit", "errorExit", "outOfMemory", "startFailed", "resetAfter", "jitter", "shownRunningFor", "nodeLimit", "giveUp", "annotationBounds"],
         ["supervision.restart.cleanExit"] = ["firstDelay", "initialDelay", "maxDelay"],
@@ -39,6 +41,7 @@ internal sealed class ConfigurationLoader
         ["supervision.restart.annotationBounds.maxDelay"] = ["least", "most"],
         ["supervision.restart.annotationBounds.resetAfter"] = ["least", "most"],
         ["supervision.teardown"] = ["maxGrace", "sidecarFloor", "unprovenHold", "notHeldUpTo", "impatientBelow", "impatientTotal", "gateLimit"],
+        ["supervision.logRotation"] = ["maxSize", "maxFiles", "interval"],
         ["discovery"] = ["nodeName", "kubeconfig", "podManifests", "kubeletPods"],
         ["events"] = ["kubernetes"],
         ["metrics"] = ["address", "allowRemote"],
@@ -90,6 +93,9 @@ internal sealed class ConfigurationLoader
         TimeSpan relist = TakeDuration("supervision.relistInterval", TimeSpan.FromSeconds(10), TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(10));
         RestartOptions restart = TakeRestart();
         TeardownOptions teardown = TakeTeardown();
+        LogRotationOptions logRotation = TakeLogRotation();
+        PodResourcesMode podResources =
+            Take<PodResourcesMode>("supervision.podResources", null, null, "leave", SettingRules.PodResources);
         string? nodeName = Take<string?>("discovery.nodeName", ServeFlags.NodeNameName, flags.NodeName, "auto", SettingRules.NodeName);
         string? kubeconfig = Take<string?>(
             "discovery.kubeconfig", ServeFlags.KubeconfigName, flags.Kubeconfig, "auto", SettingRules.OptionalPath("/etc/kubernetes/kubelet.conf"));
@@ -121,6 +127,7 @@ internal sealed class ConfigurationLoader
                 Supervision = new SupervisionConfiguration
                 {
                     Mode = supervise, StateDirectory = stateDirectory, RelistInterval = relist, Restart = restart, Teardown = teardown,
+                    LogRotation = logRotation, PodResources = podResources,
                 },
                 Discovery = new DiscoveryConfiguration
                 {
@@ -206,6 +213,19 @@ internal sealed class ConfigurationLoader
             ImpatientBelow = TakeDuration($"{place}.impatientBelow", defaults.ImpatientBelow, TimeSpan.Zero, minute),
             ImpatientTotal = TakeDuration($"{place}.impatientTotal", defaults.ImpatientTotal, second, minute),
             GateLimit = TakeDuration($"{place}.gateLimit", defaults.GateLimit, TimeSpan.Zero, minute),
+        };
+    }
+
+    private LogRotationOptions TakeLogRotation()
+    {
+        const string place = "supervision.logRotation";
+        var defaults = new LogRotationOptions();
+        return new LogRotationOptions
+        {
+            MaxSize = Take($"{place}.maxSize", null, null, "10Mi", SettingRules.Bytes("16Ki", "1Ti")),
+            // As the kubelet has it: the one that is written, and at least one before it.
+            MaxFiles = Take($"{place}.maxFiles", null, null, Text(defaults.MaxFiles), SettingRules.WholeNumber(2, 1000)),
+            Interval = TakeDuration($"{place}.interval", defaults.Interval, TimeSpan.FromSeconds(1), TimeSpan.FromHours(1)),
         };
     }
 

@@ -1,6 +1,8 @@
 using System.Net;
 using CriShim.Linux;
 using CriShim.Linux.Files;
+using CriShim.Node.Logs;
+using CriShim.Node.Resources;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Supervisor;
 using CriShim.Supervision.Teardown;
@@ -53,6 +55,12 @@ internal sealed record SupervisionConfiguration
     public required RestartOptions Restart { get; init; }
 
     public required TeardownOptions Teardown { get; init; }
+
+    /// <summary>Of emulated sidecars' logs, which no kubelet rotates.</summary>
+    public required LogRotationOptions LogRotation { get; init; }
+
+    /// <summary>Of pods with emulated sidecars, which no kubelet counts.</summary>
+    public required PodResourcesMode PodResources { get; init; }
 }
 
 /// <summary>Where pod specs are read from; null is off.</summary>

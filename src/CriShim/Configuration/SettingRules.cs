@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Globalization;
 using System.Net;
 using CriShim.Linux;
+using CriShim.Node.Resources;
 using CriShim.Supervision;
 using CriShim.Supervision.Supervisor;
 using Microsoft.Extensions.Logging;
@@ -22,6 +23,9 @@ internal static class SettingRules
 
     private static readonly (string Name, SupervisionMode Mode)[] Modes =
         [("on", SupervisionMode.On), ("observe", SupervisionMode.Observe), ("off", SupervisionMode.Off)];
+
+    private static readonly (string Name, PodResourcesMode Mode)[] ResourcesModes =
+        [("leave", PodResourcesMode.Leave), ("raise", PodResourcesMode.Raise)];
 
     private static readonly (string Name, LogFormat Format)[] Formats = [("console", LogFormat.Console), ("json", LogFormat.Json)];
 
@@ -163,6 +167,17 @@ internal static class SettingRules
         fault = allowed ? "" : $"must be a duration such as 250ms, 10s or 1m30s, from {GoDuration.Format(least)} to {GoDuration.Format(most)}";
         return allowed;
     };
+
+    public static Rule<long> Bytes(string least, string most) => (string text, out long value, out string fault) =>
+    {
+        _ = Quantity.TryParse(least, out long from);
+        _ = Quantity.TryParse(most, out long to);
+        bool allowed = Quantity.TryParse(text, out value) && value >= from && value <= to;
+        fault = allowed ? "" : $"must be a size such as 500Ki, 10Mi or 1Gi, from {least} to {most}";
+        return allowed;
+    };
+
+    public static bool PodResources(string text, out PodResourcesMode mode, out string fault) => Choice(text, ResourcesModes, out mode, out fault);
 
     public static Rule<double> Number(double least, double most) => (string text, out double value, out string fault) =>
     {

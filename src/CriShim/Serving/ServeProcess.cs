@@ -205,6 +205,8 @@ internal static class ServeProcess
         Mode = configuration.Supervision.Mode,
         Restart = configuration.Supervision.Restart,
         Teardown = configuration.Supervision.Teardown,
+        LogRotation = configuration.Supervision.LogRotation,
+        PodResources = configuration.Supervision.PodResources,
         RelistInterval = configuration.Supervision.RelistInterval,
         IsSpecSourceConfigured = hasSource,
         Files = configuration.ContainerFiles,

@@ -2,6 +2,7 @@ using System.Text;
 using CriShim.Discovery.Reading;
 using CriShim.Discovery.Tests.Support;
 using CriShim.Supervision.Pods;
+using CriShim.Supervision.Resources;
 
 namespace CriShim.Discovery.Tests.Reading;
 
@@ -31,6 +32,35 @@ public sealed class PodReaderTests
             ],
             pod.Facts.Containers);
     }
+
+    [Fact]
+    public void ReadPod_Resources_AreKeptAsTheApiMeansThem()
+    {
+        PodFacts facts = Read("""
+            {"metadata": {"name": "a", "uid": "u"}, "spec": {
+              "overhead": {"cpu": "50m", "memory": "10Mi"},
+              "initContainers": [{"name": "proxy", "resources": {"limits": {"cpu": "100m", "memory": "64Mi", "nvidia.com/gpu": 1}}}],
+              "containers": [
+                {"name": "app", "resources": {"requests": {"cpu": 0.5}, "limits": {"cpu": 1, "memory": "1e9", "ephemeral-storage": {}}, "claims": [{"name": "c"}]}},
+                {"name": "other", "resources": {"limits": {"cpu": "lots", "memory": ["1"]}, "requests": null}},
+                {"name": "none", "resources": null}]}}
+            """).Facts;
+
+        Assert.Equal(new ResourceAmounts(50, 10 << 20), facts.Overhead);
+        Assert.False(facts.HasPodResources);
+        Assert.Equal(
+            [
+                (new ResourceAmounts(100, 64 << 20), new ResourceAmounts(100, 64 << 20)),
+                (new ResourceAmounts(500, 1_000_000_000), new ResourceAmounts(1000, 1_000_000_000)),
+                (default, default),
+                (default, default),
+            ],
+            facts.Containers.Select(container => (container.Requests, container.Limits)));
+    }
+
+    [Fact]
+    public void ReadPod_ResourcesOfThePodAsAWhole_AreKnownOf() => Assert.True(
+        Read("""{"metadata": {"name": "a", "uid": "u"}, "spec": {"resources": {"limits": {"memory": "1Gi"}}, "containers": [{"name": "app"}]}}""").Facts.HasPodResources);
 
     [Fact]
     public void ReadPod_Annotations_KeepsOursAlone() =>

@@ -30,10 +30,23 @@ public sealed class StartupProbeTests
     [InlineData("{httpGet: {port: 80, scheme: gopher}}", "httpGet.scheme")]
     [InlineData("{httpGet: {port: 80, httpHeaders: [{name: \"a b\", value: c}]}}", "httpGet.httpHeaders")]
     [InlineData("{grpc: {service: x}}", "port must be a number")]
-    public void Read_WhatCanNotBeRun_NamesIt(string probe, string named)
+    public void Parse_ProbeThatCanNotBeRun_IsNamedWithTheAnnotationsOtherFaults(string probe, string named)
     {
-        Assert.Null(StartupProbe.Read(Map(probe), out string fault));
-        Assert.Contains(named, fault, StringComparison.Ordinal);
+        SidecarAnnotation annotation = Parse(probe);
+        Assert.Null(annotation.Find("proxy")!.StartupProbe);
+        Assert.Contains(named, Assert.Single(annotation.Errors).Allowed, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("httpHeaders: [{name: Host, value: \"a b:c:d\"}]")]
+    [InlineData("httpHeaders: [{name: Transfer-Encoding, value: chunked}]")]
+    [InlineData("httpHeaders: [{name: X, value: \"\\u00e9\"}]")]
+    [InlineData("path: \"/%\\\\[\"")]
+    public async Task Ask_HeadersAndPathsThatNobodyAccepts_AreNoStartAndNoFault(string wishes)
+    {
+        await using ProberBed bed = await ProberBed.StartAsync();
+        using var server = new OneAnswerServer("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+        Assert.False(await bed.AskAsync($"{{httpGet: {{port: {server.Port}, {wishes}}}}}"));
     }
 
     [Fact]
@@ -106,12 +119,14 @@ public sealed class StartupProbeTests
         Assert.Equal(("c0", "cat /ready", 3L), (exec.ContainerId, string.Join(' ', exec.Cmd), exec.Timeout));
     }
 
+    private static SidecarAnnotation Parse(string probe) => SidecarAnnotation.Parse(new Dictionary<string, string>
+    {
+        [SidecarAnnotation.SidecarsKey] = $"[{{name: proxy, startupProbe: {probe}}}]",
+    });
+
     private static AnnotationMap Map(string probe)
     {
-        SidecarAnnotation annotation = SidecarAnnotation.Parse(new Dictionary<string, string>
-        {
-            [SidecarAnnotation.SidecarsKey] = $"[{{name: proxy, startupProbe: {probe}}}]",
-        });
+        SidecarAnnotation annotation = Parse(probe);
         Assert.Empty(annotation.Errors);
         return annotation.Find("proxy")!.StartupProbe!;
     }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Sidecars;
 using CsCheck;
@@ -105,17 +106,103 @@ public sealed class SidecarAnnotationTests
     }
 
     [Fact]
-    public void Parse_AnyText_NeverThrowsAndGivesUniqueNames()
+    public void Parse_AnyText_NeverThrowsAndStaysInItsBounds()
     {
         string[] pieces =
         [
             "[", "]", "{", "}", ",", ":", "- ", "\n", " ", "name", "proxy", "\"", "'", "&a", "*a", "!x", "|", ">", "\t", "#", "0", "kind", "\u0000", "é",
+            "\\", "\\ud800", "\ud800", "\udc00", "\u202e", "\u2028", "\u0085", "\ufeff", "\r", "? ", "%", "---", "...", "startupProbe", "exec", "command",
+            "httpGet", "port", "restart", "initialDelay", "99999999999999999999", "1e999", "-", "1h", "teardownReserve", "successExitCodes", "\u001b[2J",
+            "[{\"name\":\"a\",\"", "\":", "}]", new string('a', 300), new string('[', 20), new string('9', 400),
         ];
-        Gen.Int[0, pieces.Length - 1].Array[0, 60].Select(p => string.Concat(p.Select(i => pieces[i]))).Sample(text =>
+        Gen.Int[0, pieces.Length - 1].Array[0, 60].Select(p => string.Concat(p.Select(i => pieces[i]))).Sample(Check, iter: 20_000);
+        Gen.String[0, 200].Sample(Check, iter: 5_000);
+
+        static void Check(string text)
         {
             SidecarAnnotation annotation = Parse(text);
             Assert.Equal(annotation.Sidecars.Length, annotation.Sidecars.Select(s => s.Name).Distinct().Count());
-        }, iter: 5000);
+            Assert.InRange(annotation.Errors.Length, 0, SettingErrors.Most + 1);
+            if (SettingErrors.Summary(annotation.Errors) is { } summary)
+            {
+                Assert.InRange(summary.Length, 1, 1200);
+                Assert.DoesNotContain(summary, c => char.GetUnicodeCategory(c) is UnicodeCategory.Control or UnicodeCategory.Format
+                    or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.Surrogate);
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData("[{\"name\":\"\\ud800\"}]")]
+    [InlineData("[{\"\\ud800\":\"a\"}]")]
+    public void Parse_HalfACharacter_IsRefused(string text)
+    {
+        SidecarAnnotation annotation = Parse(text);
+        Assert.Empty(annotation.Sidecars);
+        Assert.Equal("crishim.io/sidecars: must be valid text", Assert.Single(annotation.Errors).ToString());
+    }
+
+    [Fact]
+    public void Parse_TextThatMisleadsReaders_IsShownEscaped()
+    {
+        string shown = Assert.Single(Parse("a\u202eb\u2028c\u001bd\r").Errors).ToString();
+        Assert.StartsWith("crishim.io/sidecars[0]: \"a\\u202eb\\u2028c\\u001b[2J\": must be a container's name", shown, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Parse_TenThousandFaults_GivesOneBoundedLineAndKeepsWhatIsRight()
+    {
+        SidecarAnnotation annotation = Parse(new string(',', 10_000) + "proxy");
+        Assert.Equal("proxy", Assert.Single(annotation.Sidecars).Name);
+        Assert.Equal(SettingErrors.Most + 1, annotation.Errors.Length);
+        Assert.Equal("crishim.io/sidecars: has 9984 faults more", annotation.Errors[^1].ToString());
+        string summary = SettingErrors.Summary(annotation.Errors)!;
+        Assert.InRange(summary.Length, 100, 1100);
+        Assert.DoesNotContain('\n', summary);
+        Assert.EndsWith(" more", summary, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("{name: proxy, token: hunter2}")]
+    [InlineData("[{name: proxy, token: hunter2")]
+    public void Parse_WhatIsRefusedWhole_DoesNotShowTheText(string text) =>
+        Assert.DoesNotContain("hunter2", SettingErrors.Summary(Parse(text).Errors), StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("{httpGet: {path: /}}", "port must be a number from 1 to 65535: only the kubelet knows the names of ports")]
+    [InlineData("{tcpSocket: {port: 70000}}", "port must be a number from 1 to 65535: only the kubelet knows the names of ports")]
+    [InlineData("{tcpSocket: {port: http}}", "port must be a number from 1 to 65535: only the kubelet knows the names of ports")]
+    [InlineData("{exec: {command: []}}", "exec.command must be a list of 1 to 64 texts")]
+    [InlineData("{exec: {}}", "exec.command must be a list of 1 to 64 texts")]
+    [InlineData("{httpGet: {port: 80, path: x}}", "httpGet.path must be a path that starts with /")]
+    public void Parse_ProbeThatCannotBe_IsRefusedAlone(string probe, string allowed)
+    {
+        SidecarAnnotation annotation = Parse($"[{{name: proxy, teardownReserve: 1s, startupProbe: {probe}}}]");
+        SidecarRequest sidecar = Assert.Single(annotation.Sidecars);
+        Assert.Null(sidecar.StartupProbe);
+        Assert.Equal(TimeSpan.FromSeconds(1), sidecar.TeardownReserve);
+        Assert.Equal($"crishim.io/sidecars[0].startupProbe: {allowed}", Assert.Single(annotation.Errors).ToString());
+    }
+
+    [Fact]
+    public void ErrorsBy_NamesAndKindsThatTheSpecHasNot_AreTold()
+    {
+        PodFacts facts = new()
+        {
+            Uid = "u", Namespace = "n", Name = "p",
+            Containers =
+            [
+                new ContainerFacts("setup", ContainerRole.Init), new ContainerFacts("proxy", ContainerRole.RestartableInit),
+                new ContainerFacts("app", ContainerRole.Plain), new ContainerFacts("debugger", ContainerRole.Ephemeral),
+            ],
+        };
+        Assert.Equal(
+            [
+                "crishim.io/sidecars: \"porxy\": must be the name of a container of the pod: setup, proxy, app",
+                "crishim.io/sidecars of setup, kind: \"plain\": must be init, or not be given: the pod's spec says so, and holds",
+                "crishim.io/sidecars: \"debugger\": must be the name of a container of the pod: setup, proxy, app",
+            ],
+            Parse("[porxy, {name: setup, kind: plain}, {name: proxy, kind: native}, app, debugger]").ErrorsBy(facts).Select(e => e.ToString()));
     }
 
     [Theory]

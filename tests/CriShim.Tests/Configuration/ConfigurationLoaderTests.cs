@@ -1,5 +1,7 @@
 using System.Text;
 using CriShim.Configuration;
+using CriShim.Node.Logs;
+using CriShim.Node.Resources;
 using Microsoft.Extensions.Logging;
 
 namespace CriShim.Tests.Configuration;
@@ -64,6 +66,18 @@ public sealed class ConfigurationLoaderTests : IDisposable
         Assert.Equal("/srv/kubelet/pods", configuration.ContainerFiles.KubeletPods);
         Assert.Equal("/srv/logs", configuration.ContainerFiles.PodLogs);
         Assert.Equal("/srv/containers", configuration.ContainerFiles.ContainerLogs);
+    }
+
+    [Fact]
+    public void Load_LogRotationAndPodResources_AreTheKubeletsDefaultsAndWhatIsGiven()
+    {
+        SupervisionConfiguration byDefault = Valid("").Supervision;
+        Assert.Equal(new LogRotationOptions { MaxSize = 10 << 20, MaxFiles = 5, Interval = TimeSpan.FromSeconds(10) }, byDefault.LogRotation);
+        Assert.Equal(PodResourcesMode.Leave, byDefault.PodResources);
+
+        SupervisionConfiguration given = Valid("supervision: {logRotation: {maxSize: 1.5Mi, maxFiles: 3, interval: 1m}, podResources: raise}").Supervision;
+        Assert.Equal(new LogRotationOptions { MaxSize = 3 << 19, MaxFiles = 3, Interval = TimeSpan.FromMinutes(1) }, given.LogRotation);
+        Assert.Equal(PodResourcesMode.Raise, given.PodResources);
     }
 
     [Theory]
@@ -141,6 +155,10 @@ public sealed class ConfigurationLoaderTests : IDisposable
     [InlineData("shutdown: {runningCallsGrace: 10}", "1:31: shutdown.runningCallsGrace: \"10\": must be a duration such as 10s, 500ms or 1m30s, from 0s to 10m0s")]
     [InlineData("shutdown: {runningCallsGrace: -1s}", "1:31: shutdown.runningCallsGrace: \"-1s\": must be a duration such as 10s, 500ms or 1m30s, from 0s to 10m0s")]
     [InlineData("shutdown: {runningCallsGrace: 11m}", "1:31: shutdown.runningCallsGrace: \"11m\": must be a duration such as 10s, 500ms or 1m30s, from 0s to 10m0s")]
+    [InlineData("supervision: {podResources: sum}", "1:29: supervision.podResources: \"sum\": must be one of leave or raise")]
+    [InlineData("supervision: {logRotation: {maxSize: 10MB}}", "1:38: supervision.logRotation.maxSize: \"10MB\": must be a size such as 500Ki, 10Mi or 1Gi, from 16Ki to 1Ti")]
+    [InlineData("supervision: {logRotation: {maxSize: 1Ki}}", "1:38: supervision.logRotation.maxSize: \"1Ki\": must be a size such as 500Ki, 10Mi or 1Gi, from 16Ki to 1Ti")]
+    [InlineData("supervision: {logRotation: {maxFiles: 1}}", "1:39: supervision.logRotation.maxFiles: \"1\": must be a whole number from 2 to 1000")]
     [InlineData("log: {level: \"a\\nb\\e[31m\"}", "1:14: log.level: \"a\\nb\\u001b[31m\": must be one of trace, debug, info, warn or error")]
     public void Load_FaultyFile_SaysPlaceSettingValueAndRule(string yaml, string error)
     {

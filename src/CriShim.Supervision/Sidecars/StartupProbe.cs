@@ -1,25 +1,24 @@
 using System.Globalization;
-using CriShim.Supervision.Sidecars;
 
-namespace CriShim.Node.Probes;
+namespace CriShim.Supervision.Sidecars;
 
 /// <summary>How a probe asks.</summary>
-internal abstract record ProbeAction;
+public abstract record ProbeAction;
 
 /// <summary>A command in the container: exit code 0.</summary>
-internal sealed record ExecAction(IReadOnlyList<string> Command) : ProbeAction;
+public sealed record ExecAction(IReadOnlyList<string> Command) : ProbeAction;
 
 /// <summary>A GET: a status from 200 to 399, as for the kubelet.</summary>
-internal sealed record HttpGetAction(int Port, string Path, bool IsHttps, IReadOnlyList<(string Name, string Value)> Headers) : ProbeAction;
+public sealed record HttpGetAction(int Port, string Path, bool IsHttps, IReadOnlyList<(string Name, string Value)> Headers) : ProbeAction;
 
 /// <summary>A connection that is accepted.</summary>
-internal sealed record TcpSocketAction(int Port) : ProbeAction;
+public sealed record TcpSocketAction(int Port) : ProbeAction;
 
 /// <summary>gRPC's health service: SERVING.</summary>
-internal sealed record GrpcAction(int Port, string Service) : ProbeAction;
+public sealed record GrpcAction(int Port, string Service) : ProbeAction;
 
 /// <summary>A startup probe with the pod spec's own fields and defaults.</summary>
-internal sealed record StartupProbe
+public sealed record StartupProbe
 {
     private const int MaxHeaders = 16;
     private const int MaxText = 1024;
