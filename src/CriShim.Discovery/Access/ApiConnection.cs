@@ -104,12 +104,23 @@ internal sealed class ApiConnection : IDisposable
     /// <summary>Sends one GET.</summary>
     /// <returns>A response of status 200 whose body is still to be read.</returns>
     /// <exception cref="SpecSourceException">No answer, or another status.</exception>
-    public async Task<HttpResponseMessage> GetAsync(string pathAndQuery, string? bearerToken, CancellationToken cancellationToken)
+    public Task<HttpResponseMessage> GetAsync(string pathAndQuery, string? bearerToken, CancellationToken cancellationToken) =>
+        SendAsync(HttpMethod.Get, pathAndQuery, body: null, bearerToken, cancellationToken);
+
+    /// <summary>Sends one POST of JSON.</summary>
+    /// <returns>A response of status 200 or 201 whose body is still to be read.</returns>
+    /// <exception cref="SpecSourceException">No answer, or another status.</exception>
+    public Task<HttpResponseMessage> PostAsync(string path, byte[] body, string? bearerToken, CancellationToken cancellationToken) =>
+        SendAsync(HttpMethod.Post, path, body, bearerToken, cancellationToken);
+
+    private async Task<HttpResponseMessage> SendAsync(
+        HttpMethod method, string pathAndQuery, byte[]? body, string? bearerToken, CancellationToken cancellationToken)
     {
         // A server address may have a path of its own (a proxy that serves many clusters).
-        using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(Address.GetLeftPart(UriPartial.Path).TrimEnd('/') + pathAndQuery))
+        using var request = new HttpRequestMessage(method, new Uri(Address.GetLeftPart(UriPartial.Path).TrimEnd('/') + pathAndQuery))
         {
             Version = HttpVersion.Version11,
+            Content = body is null ? null : new ByteArrayContent(body) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } },
         };
         // SocketsHttpHandler takes the name to ask for and to verify (SNI) from here, whatever its TLS options say.
         request.Headers.Host = _servingName;
@@ -130,7 +141,7 @@ internal sealed class ApiConnection : IDisposable
             throw new SpecSourceException(FindReason(e)!);
         }
 
-        if (response.StatusCode == HttpStatusCode.OK)
+        if (response.StatusCode is HttpStatusCode.OK or HttpStatusCode.Created)
         {
             return response;
         }

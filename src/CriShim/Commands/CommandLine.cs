@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using CriShim.Admin;
+using CriShim.Commands.Doctor;
 using CriShim.Commands.Drain;
 
 namespace CriShim.Commands;
@@ -17,6 +18,7 @@ internal static class CommandLine
         var serve = new ServeCommand();
         root.Add(serve.Command);
         root.Add(new DrainCommand(new KubeletEvidence(), new QueuedShutdown(), [Environment.ProcessPath!], TimeProvider.System).Command);
+        root.Add(new DoctorCommand("", TimeProvider.System).Command);
         root.Add(VersionCommand.Create());
         ParseResult parse = root.Parse(args, Parsing);
         try
