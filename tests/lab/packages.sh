@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the Debian packages that a purpose needs and that are missing; says nothing when there is nothing to do.
 #
-#   packages.sh PURPOSE...     build | lab | bench | monitoring
+#   packages.sh PURPOSE...     build | lab | bench | monitoring | deb | node
 #
 # What is asked is whether the thing is there, not the package: a machine may have runc from elsewhere (Docker's
 # containerd.io brings one), and installing Debian's would then remove that.
@@ -37,8 +37,16 @@ for purpose in "$@"; do
         need prometheus have promtool
         need chromium have chromium
         ;;
+    deb)
+        need lintian have lintian
+        need binutils have objdump
+        ;;
+    node)
+        need debootstrap have debootstrap
+        need systemd-container have systemd-nspawn
+        ;;
     *)
-        echo "packages.sh: unknown purpose '$purpose' (build, lab, bench, monitoring)" >&2
+        echo "packages.sh: unknown purpose '$purpose' (build, lab, bench, monitoring, deb, node)" >&2
         exit 2
         ;;
     esac

@@ -107,16 +107,17 @@ internal sealed class ApiConnection : IDisposable
     public async Task<HttpResponseMessage> GetAsync(string pathAndQuery, string? bearerToken, CancellationToken cancellationToken)
     {
         using var request = NewRequest(HttpMethod.Get, pathAndQuery, bearerToken);
-        HttpResponseMessage response = await SendAsync(request, cancellationToken).ConfigureAwait(false);
-        if (response.StatusCode == HttpStatusCode.OK)
-        {
-            return response;
-        }
+        return Demand(await SendAsync(request, cancellationToken).ConfigureAwait(false));
+    }
 
-        using (response)
-        {
-            throw Refusal(response);
-        }
+    /// <summary>Sends one POST of JSON.</summary>
+    /// <returns>A response of status 200 or 201 whose body is still to be read.</returns>
+    /// <exception cref="SpecSourceException">No answer, or another status.</exception>
+    public async Task<HttpResponseMessage> PostAsync(string path, byte[] body, string? bearerToken, CancellationToken cancellationToken)
+    {
+        using var request = NewRequest(HttpMethod.Post, path, bearerToken);
+        request.Content = new ByteArrayContent(body) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
+        return Demand(await SendAsync(request, cancellationToken).ConfigureAwait(false));
     }
 
     /// <summary>Sends one object, and leaves what is answered beside the status.</summary>
@@ -130,6 +131,19 @@ internal sealed class ApiConnection : IDisposable
         request.Content.Headers.ContentType = new MediaTypeHeaderValue(mediaType);
         using HttpResponseMessage response = await SendAsync(request, cancellationToken).ConfigureAwait(false);
         return response.StatusCode;
+    }
+
+    private static HttpResponseMessage Demand(HttpResponseMessage response)
+    {
+        if (response.StatusCode is HttpStatusCode.OK or HttpStatusCode.Created)
+        {
+            return response;
+        }
+
+        using (response)
+        {
+            throw Refusal(response);
+        }
     }
 
     private HttpRequestMessage NewRequest(HttpMethod method, string pathAndQuery, string? bearerToken)

@@ -39,8 +39,12 @@ internal sealed class KubeletEvidence(string processes = "/proc")
     }
 
     /// <summary>What to say about a kubelet among the processes of this node; null where there is none.</summary>
-    public string? FindProcess()
+    public string? FindProcess() => FindAll() is [var (pid, name), ..] ? Say(pid, name, "runs on this node") : null;
+
+    /// <summary>The kubelets among the processes of this node, and the names of their processes.</summary>
+    public IReadOnlyList<(int ProcessId, string Name)> FindAll()
     {
+        var kubelets = new List<(int, string)>();
         string? here = PidNamespaceOf("self");
         foreach (string folder in Directory.EnumerateDirectories(processes))
         {
@@ -50,11 +54,11 @@ internal sealed class KubeletEvidence(string processes = "/proc")
             if (int.TryParse(id, NumberStyles.None, CultureInfo.InvariantCulture, out int pid)
                 && NameOf(id) is { } name && Names.Contains(name) && PidNamespaceOf(id) == here)
             {
-                return Say(pid, name, "runs on this node");
+                kubelets.Add((pid, name));
             }
         }
 
-        return null;
+        return kubelets;
     }
 
     private static string Say(int pid, string? name, string habit)

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using CriShim.Admin;
+using CriShim.Commands.Doctor;
 using CriShim.Commands.Drain;
 using CriShim.Commands.Pods;
 using CriShim.Commands.Timelines;
@@ -23,6 +24,7 @@ internal static class CommandLine
         root.Add(new ExplainCommand().Command);
         root.Add(new EventsCommand(TimeProvider.System).Command);
         root.Add(new TimelineCommand().Command);
+        root.Add(new DoctorCommand("", TimeProvider.System).Command);
         root.Add(VersionCommand.Create());
         root.Add(CompletionCommand.Create());
         root.Add(ManualCommand.Create(root));
