@@ -1,7 +1,7 @@
 # CriShim: what can be done here. `make` alone lists it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test bench clean
+.PHONY: help deps build run test bench proof clean
 
 ARCH := $(shell uname -m)
 RID := $(if $(filter aarch64 arm64,$(ARCH)),linux-arm64,linux-x64)
@@ -33,6 +33,9 @@ test: deps build ## all tests, those on a real containerd included; ends with: N
 
 bench: deps build ## latency, throughput, memory, restarts: crishim beside nginx and the bare socket
 	@CRISHIM_BIN=$(OUT)/crishim $(DOTNET) run -c Release --project tests/CriShim.Benchmarks
+
+proof: deps build ## the long form of the proofs, an hour and more; renews the table in tests/README.md
+	@CRISHIM_BIN=$(OUT)/crishim tests/proof.sh
 
 clean: ## remove what was built; out/lab stays, for it only holds downloads (rm -r out removes it too)
 	@rm -rf $(OUT)/crishim $(OUT)/publish $(OUT)/test-results
