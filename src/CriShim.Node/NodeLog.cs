@@ -87,6 +87,21 @@ internal sealed partial class NodeLog(ILogger logger)
     [LoggerMessage(352, LogLevel.Information, "Other containers of sandbox {SandboxId} wait no more for sidecar {Container}: {Reason}")]
     public partial void GateOpened(string container, string sandboxId, GateReason reason);
 
+    [LoggerMessage(361, LogLevel.Information, "Sidecar {Container} in sandbox {SandboxId} has started: container {ContainerId} is shown completed from here on, and runs")]
+    public partial void CompletionShown(string container, string sandboxId, string containerId);
+
+    [LoggerMessage(362, LogLevel.Warning, "Sidecar {Container} in sandbox {SandboxId} has started, and can't be shown completed, for that can't be recorded: tried again")]
+    public partial void CompletionNotRecorded(string container, string sandboxId);
+
+    [LoggerMessage(363, LogLevel.Warning, "Sidecar {Container} in sandbox {SandboxId} (container {ContainerId}) failed its startup probe {Failures} times, and is stopped")]
+    public partial void StartupFailed(string container, string sandboxId, string containerId, int failures);
+
+    [LoggerMessage(364, LogLevel.Information, "Removal of {Container} in sandbox {SandboxId} (container {ContainerId}) waits until it has ended in its turn")]
+    public partial void RemovalHeld(string container, string sandboxId, string containerId);
+
+    [LoggerMessage(365, LogLevel.Warning, "Followers of events are not told that container {ContainerId} of sandbox {SandboxId} is shown completed: {Failure}")]
+    public partial void EndNotMade(string containerId, string sandboxId, CallFailure failure);
+
     [LoggerMessage(353, LogLevel.Information, "Start of {Container} in sandbox {SandboxId} (container {ContainerId}) waits for a sidecar's startup probe")]
     public partial void StartHeld(string container, string sandboxId, string containerId);
 }

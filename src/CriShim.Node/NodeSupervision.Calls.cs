@@ -9,6 +9,11 @@ namespace CriShim.Node;
 /// <content>What callers' calls ask and tell.</content>
 public sealed partial class NodeSupervision
 {
+    /// <summary>A kubelet's RemoveContainer takes at most this long.</summary>
+    private static readonly TimeSpan LongestRemovalHold = TimeSpan.FromMinutes(2);
+
+    private static readonly TimeSpan RemovalMargin = TimeSpan.FromSeconds(10);
+
     /// <inheritdoc/>
     public async Task ReadyAsync(CancellationToken cancellationToken)
     {
@@ -159,13 +164,26 @@ public sealed partial class NodeSupervision
     /// <inheritdoc/>
     public async Task BeforeRemoveAsync(string containerId, DateTime deadline, CancellationToken cancellationToken)
     {
-        await WaitUntilKnownAsync(cancellationToken).ConfigureAwait(false);
+        // A container that only seems to have completed would be killed (rule 21).
+        await ReadyAsync(cancellationToken).ConfigureAwait(false);
         if (_containers.TryGetValue(containerId, out TrackedContainer? container))
         {
+            string sandboxId = container.Pod.Identity.SandboxId;
             _ = await AskAsync(
-                container.Pod, (supervisor, _, now) => supervisor.ArbitrateRemove(containerId, now), deadline, null, cancellationToken)
+                container.Pod, (supervisor, _, now) => supervisor.ArbitrateRemove(containerId, now), HeldUntil(deadline),
+                () => Log.RemovalHeld(container.Name, sandboxId, containerId), cancellationToken, () => new RpcException(new Status(
+                    StatusCode.Unavailable,
+                    $"container \"{containerId}\" of pod sandbox \"{sandboxId}\" still runs, and is removed once it has ended in its turn: try again")))
                 .ConfigureAwait(false);
         }
+    }
+
+    /// <summary>Rule 22: what is held ends well before its caller gives up; one that never does waits as long as a kubelet.</summary>
+    private DateTime HeldUntil(DateTime deadline)
+    {
+        TimeSpan patience = PatienceOf(deadline) is { } told && told < LongestRemovalHold ? told : LongestRemovalHold;
+        TimeSpan margin = patience / 4 < RemovalMargin ? patience / 4 : RemovalMargin;
+        return (Now + patience - margin).UtcDateTime;
     }
 
     /// <inheritdoc/>
@@ -244,6 +262,9 @@ public sealed partial class NodeSupervision
 
     /// <inheritdoc/>
     public event Action<string>? ViewChanged;
+
+    /// <inheritdoc/>
+    public event Action<ContainerEventResponse>? EndMade;
 
     /// <inheritdoc/>
     public string? SandboxOf(string containerId) =>

@@ -90,6 +90,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
         Endings = new Endings(this, _backend);
         _prober = new Prober(_backend, time);
         Probing = new StartupProbing(this, _backend, _prober);
+        Completions = new Completions(this, _backend);
         Replacements = new Replacements(this, _backend, new ContainerFiles(options.Files));
 
         // Calls are refused from the first one on; pods are ended once their records are read.
@@ -117,6 +118,8 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
     internal Endings Endings { get; }
 
     internal StartupProbing Probing { get; }
+
+    internal Completions Completions { get; }
 
     internal CancellationToken Stopping => _stopping.Token;
 
@@ -263,6 +266,15 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
             }
         }
     }
+
+    /// <summary>Somebody follows events.</summary>
+    internal bool AreEventsFollowed => EndMade is not null;
+
+    /// <summary>What runs behind containers that callers are told have completed: the kubelet looks after neither its logs nor its resources.</summary>
+    internal IReadOnlyList<MaskedContainer> MaskedContainers() => [.. _pods.Values.SelectMany(
+        pod => pod.Masked.Select(masked => new MaskedContainer(pod.Identity, masked.Name, masked.InstanceId, masked.ShownId)))];
+
+    internal void OnEndMade(ContainerEventResponse end) => EndMade?.Invoke(end);
 
     internal void OnViewChanged(string containerId) => ViewChanged?.Invoke(containerId);
 
@@ -455,9 +467,11 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
     /// <param name="deadline">The call's own, in UTC.</param>
     /// <param name="onHeld">Done once, when its turn has not come.</param>
     /// <param name="cancellationToken">The caller's.</param>
+    /// <param name="onTooLate">What the caller gets when its turn has not come by then.</param>
     /// <returns>Neither <see cref="Verdict.Held"/> nor, for one that was refused to wait, <see cref="Verdict.Wait"/>.</returns>
     private async Task<T> AskAsync<T>(
-        SupervisedPod pod, Func<PodSupervisor, bool, DateTimeOffset, T> ask, DateTime deadline, Action? onHeld, CancellationToken cancellationToken)
+        SupervisedPod pod, Func<PodSupervisor, bool, DateTimeOffset, T> ask, DateTime deadline, Action? onHeld, CancellationToken cancellationToken,
+        Func<RpcException>? onTooLate = null)
         where T : CallVerdict
     {
         long began = Time.GetTimestamp();
@@ -477,7 +491,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
                     limit = PatienceOf(deadline) ?? LongestHold;
                     if (limit <= TimeSpan.Zero)
                     {
-                        throw new RpcException(new Status(StatusCode.DeadlineExceeded, "the pod's containers have not ended yet; their end goes on"));
+                        throw onTooLate?.Invoke() ?? new RpcException(new Status(StatusCode.DeadlineExceeded, "the pod's containers have not ended yet; their end goes on"));
                     }
 
                     break;

@@ -189,7 +189,10 @@ internal sealed class SupervisedPod : IDisposable
             return _supervisor.ShownState(containerId, name, attempt, _node.Now) switch
             {
                 ShownState.Running => ShownContainer.Running,
+                ShownState.Hidden when _supervisor.IsCompleted(name) => ShownContainer.HiddenForGood,
                 ShownState.Hidden => ShownContainer.Hidden,
+                ShownState.Masked when _supervisor.CompletionOf(containerId) is var (at, running) => ShownContainer.Masked(at, running),
+                ShownState.Failed => new ShownContainer(ShownAs.Failed),
                 ShownState.Completed => ShownContainer.Completed,
                 _ => null,
             };
@@ -207,7 +210,7 @@ internal sealed class SupervisedPod : IDisposable
             }
 
             ShownContainer? shown = Show(containerId, name, attempt);
-            if (shown?.As == ShownAs.Completed && said != ContainerState.ContainerExited)
+            if (shown?.As is ShownAs.Completed or ShownAs.Failed && said != ContainerState.ContainerExited)
             {
                 // When it ended, and how, is the backend's to tell; until it does it has not ended for anybody.
                 return null;
@@ -220,6 +223,27 @@ internal sealed class SupervisedPod : IDisposable
                     new ShownContainer(ShownAs.Exited, end.FinishedAt, end.ExitCode, ReasonOf(end)),
                 _ => null,
             };
+        }
+    }
+
+    /// <summary>Containers that run behind one that is shown completed: name, the id that is shown, and the instance that runs.</summary>
+    public IReadOnlyList<(string Name, string ShownId, string InstanceId)> Masked
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _supervisor.Masked;
+            }
+        }
+    }
+
+    /// <summary>The instance of a container that runs, or ran last; null before the first.</summary>
+    public string? CurrentOf(string name)
+    {
+        lock (_lock)
+        {
+            return _supervisor.CurrentOf(name);
         }
     }
 
@@ -293,6 +317,12 @@ internal sealed class SupervisedPod : IDisposable
                     break;
                 case ProbeStartup probe:
                     _ = Run(() => _node.Probing.RunAsync(this, probe));
+                    break;
+                case RecordCompletion completion:
+                    Queue(completion.Lineage, () => _node.Completions.ShowAsync(this, completion, recorded));
+                    break;
+                case CompletionShown completed:
+                    _node.Completions.OnShown(this, completed);
                     break;
                 case GateOpened gate:
                     _node.Log.GateOpened(gate.Lineage, Identity.SandboxId, gate.Reason);

@@ -33,6 +33,36 @@ internal sealed class ShownContainers : ISupervision
 
     public event Action<string>? ViewChanged;
 
+    public event Action<ContainerEventResponse>? EndMade;
+
+    /// <summary>It runs, and is shown completed from here on; who follows events is told by this message.</summary>
+    public void Complete(string id, DateTimeOffset at, int attempt = 0, ContainerEventResponse? end = null)
+    {
+        _shown[id] = ShownContainer.Masked(at, attempt);
+        RewritesViews = true;
+        if (end is not null)
+        {
+            EndMade?.Invoke(end);
+        }
+
+        ViewChanged?.Invoke(id);
+    }
+
+    /// <summary>It runs in the place of one that is shown completed.</summary>
+    public void HideForGood(string id, string behind)
+    {
+        _current[behind] = id;
+        _shown[id] = ShownContainer.HiddenForGood;
+        RewritesViews = true;
+    }
+
+    /// <summary>It ended before it had started.</summary>
+    public void Fail(string id)
+    {
+        _shown[id] = new ShownContainer(ShownAs.Failed);
+        RewritesViews = true;
+    }
+
     /// <summary>Its end is not shown, for a replacement is being made, which is not shown either.</summary>
     public void Mask(string old, string? replacement = null)
     {

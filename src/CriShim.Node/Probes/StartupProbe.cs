@@ -33,6 +33,9 @@ internal sealed record StartupProbe
 
     public TimeSpan Timeout { get; init; } = TimeSpan.FromSeconds(1);
 
+    /// <summary>So many in a row, and it has failed.</summary>
+    public int FailureThreshold { get; init; } = 3;
+
     /// <summary>Null, with what is wrong in <paramref name="fault"/>, where it can't be run. That there is one action is known already.</summary>
     public static StartupProbe? Read(AnnotationMap map, out string fault)
     {
@@ -56,6 +59,7 @@ internal sealed record StartupProbe
             InitialDelay = Seconds(map, "initialDelaySeconds", 0),
             Period = Seconds(map, "periodSeconds", 10),
             Timeout = Seconds(map, "timeoutSeconds", 1),
+            FailureThreshold = int.TryParse(Text(map, "failureThreshold"), NumberStyles.None, CultureInfo.InvariantCulture, out int failures) ? failures : 3,
         };
     }
 

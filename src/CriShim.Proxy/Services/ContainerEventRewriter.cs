@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using CriShim.Protocol.Runtime.V1;
 using Google.Protobuf;
 
@@ -14,6 +15,10 @@ namespace CriShim.Proxy.Services;
 /// same as lists do by then. Whatever has waited goes out with the newest statuses, so that a caller that takes each message for the
 /// whole truth of its pod, as the kubelet does, never goes back to an older one. What tells of a replacement that is not shown steps out
 /// of the line, and back in, or is dropped when that is removed.
+/// </para>
+/// <para>
+/// Of a container that is shown completed while it runs the backend sends no STOPPED then; supervision makes it, and it goes out behind
+/// the container's own STARTED. What the backend tells later of its true end, and of what runs in its place, goes no further.
 /// </para>
 /// <para>All that waits is bounded: in number, in bytes, and in time. Beyond that it goes as lists tell it at that moment.</para>
 /// </remarks>
@@ -35,6 +40,11 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
 
     /// <summary>Containers whose STOPPED has gone out, and whose DELETED has not.</summary>
     private readonly HashSet<string> _endsTold = new(StringComparer.Ordinal);
+
+    /// <summary>Containers whose STARTED has gone out, as far as it was looked at.</summary>
+    private readonly HashSet<string> _startsTold = new(StringComparer.Ordinal);
+    private readonly ConcurrentQueue<ContainerEventResponse> _made = new();
+    private Action<ContainerEventResponse>? _onEndMade;
     private Action<string>? _onViewChanged;
     private long _attentiveUntil;
     private volatile bool _isWaiting;
@@ -66,13 +76,24 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
             Volatile.Write(ref _attentiveUntil, time.GetTimestamp() + Ticks(SettlingTime));
             signal();
         };
+        _onEndMade = change =>
+        {
+            _made.Enqueue(change);
+            signal();
+        };
         supervision.ViewChanged += _onViewChanged;
+        supervision.EndMade += _onEndMade;
     }
 
-    public override void Close() => supervision.ViewChanged -= _onViewChanged;
+    public override void Close()
+    {
+        supervision.ViewChanged -= _onViewChanged;
+        supervision.EndMade -= _onEndMade;
+    }
 
     public override void OnMessage(byte[] framed, StreamOutput output)
     {
+        TakeMade(output);
         if (framed[0] != 0)
         {
             // Compressed: nobody asked for that, and nobody here can read it.
@@ -80,7 +101,20 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
             return;
         }
 
-        ContainerEventResponse change = ContainerEventResponse.Parser.ParseFrom(framed.AsSpan(PrefixLength));
+        Take(new Waiting(framed, ContainerEventResponse.Parser.ParseFrom(framed.AsSpan(PrefixLength))), output);
+    }
+
+    private void TakeMade(StreamOutput output)
+    {
+        while (_made.TryDequeue(out ContainerEventResponse? change))
+        {
+            Take(new Waiting([], change), output);
+        }
+    }
+
+    private void Take(Waiting waiting, StreamOutput output)
+    {
+        ContainerEventResponse change = waiting.Event;
         watch?.Invoke(change);
         string sandboxId = change.PodSandboxStatus is { Id.Length: > 0 } sandbox
             ? sandbox.Id
@@ -91,15 +125,15 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
             line.Newest = change;
         }
 
-        Waiting waiting = new(framed, change);
         _waiting++;
-        _waitingBytes += framed.Length;
+        _waitingBytes += waiting.Framed.Length;
         line.Queue.Insert(change.ContainerEventType == ContainerEventType.ContainerStoppedEvent ? PlaceOfEnd(line, change) : line.Queue.Count, waiting);
         Advance(line, output, isLast: false);
     }
 
     public override void OnSignal(StreamOutput output)
     {
+        TakeMade(output);
         foreach (Line line in _lines.Values.ToArray())
         {
             Advance(line, output, isLast: false);
@@ -237,8 +271,15 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
         ShownContainer? shown = ShownOf(line, change);
         if (shown?.As == ShownAs.Hidden)
         {
-            bool isOver = isLast || IsFull || change.ContainerEventType == ContainerEventType.ContainerDeletedEvent;
+            bool isOver = isLast || IsFull || shown.Value.IsForGood || change.ContainerEventType == ContainerEventType.ContainerDeletedEvent;
             return isOver ? Decision.Drop : Decision.StepAside;
+        }
+
+        if (isEnd && shown?.As == ShownAs.Masked)
+        {
+            return _endsTold.Contains(change.ContainerId) ? Decision.Drop
+                : first.IsMade && !isLast && IsStartOnItsWay(change) && MayWait(SettlingTime, ref first.WaitsForNewer, output) ? Decision.Wait
+                : Decision.Pass;
         }
 
         if (isEnd && shown?.As == ShownAs.Running)
@@ -301,6 +342,11 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
                 && (one.State == ContainerState.ContainerRunning ? ShownAsOf(line, one) == ShownAs.Exited : IsEndDue(one, status))));
     }
 
+    /// <summary>It has just started, and its STARTED has not come: before that nobody knows of it.</summary>
+    private bool IsStartOnItsWay(ContainerEventResponse end) => !_startsTold.Contains(end.ContainerId)
+        && end.ContainersStatuses.FirstOrDefault(one => one.Id == end.ContainerId) is { } status
+        && end.CreatedAt - status.StartedAt < SettlingTime.Ticks * TimeSpan.NanosecondsPerTick;
+
     /// <summary>The instance before this one has ended, by a status, and its STOPPED has not come: a list can have told supervision first.</summary>
     private bool IsEndDue(ContainerStatus before, ContainerStatus status) =>
         before.State == ContainerState.ContainerExited && before.Id != status.Id
@@ -340,6 +386,16 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
         if (change.ContainerEventType == ContainerEventType.ContainerDeletedEvent)
         {
             _ = _endsTold.Remove(change.ContainerId);
+            _ = _startsTold.Remove(change.ContainerId);
+        }
+        else if (change.ContainerEventType == ContainerEventType.ContainerStartedEvent)
+        {
+            if (_startsTold.Count >= MaxWaiting)
+            {
+                _startsTold.Clear();
+            }
+
+            _ = _startsTold.Add(change.ContainerId);
         }
         else if (change.ContainerEventType == ContainerEventType.ContainerStoppedEvent)
         {
@@ -348,6 +404,7 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
                 _endsTold.Clear();
             }
 
+            _ = _startsTold.Remove(change.ContainerId);
             _ = _endsTold.Add(change.ContainerId);
         }
     }
@@ -366,7 +423,7 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
         }
 
         change = ContainerViews.Apply(change, line.SandboxId, supervision);
-        if (ReferenceEquals(change, waiting.Event))
+        if (ReferenceEquals(change, waiting.Event) && !waiting.IsMade)
         {
             output.Pass(waiting.Framed);
             return;
@@ -407,6 +464,9 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
         public long? WaitsForNewer;
 
         public byte[] Framed => framed;
+
+        /// <summary>Supervision's, not the backend's.</summary>
+        public bool IsMade => framed.Length == 0;
 
         public ContainerEventResponse Event => change;
 

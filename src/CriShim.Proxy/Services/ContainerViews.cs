@@ -1,3 +1,4 @@
+using System.Globalization;
 using CriShim.Protocol.Runtime.V1;
 using Google.Protobuf.Collections;
 
@@ -95,6 +96,23 @@ internal static class ContainerViews
                 completed.Reason = "Completed";
                 completed.Message = $"ended with exit code {status.ExitCode} when it was stopped, because the pod's main containers had completed";
                 return completed;
+            case ShownAs.Failed when status is { State: ContainerState.ContainerExited, ExitCode: 0 }:
+                ContainerStatus failed = status.Clone();
+                failed.ExitCode = 1;
+                failed.Reason = status.Reason is "Completed" or "" ? "Error" : status.Reason;
+                failed.Message = "ended with exit code 0 before it had started";
+                return failed;
+            case ShownAs.Failed:
+                return status;
+            case ShownAs.Masked:
+                ContainerStatus masked = status.Clone();
+                masked.State = ContainerState.ContainerExited;
+                masked.FinishedAt = shown.At is { } completedAt ? Nanoseconds(completedAt) : status.FinishedAt;
+                masked.ExitCode = shown.ExitCode;
+                masked.Reason = shown.Reason;
+                masked.Message = "";
+                masked.LogPath = LogPathOf(status, shown.LogAttempt);
+                return masked;
             default:
                 ContainerStatus exited = status.Clone();
                 exited.State = ContainerState.ContainerExited;
@@ -104,6 +122,12 @@ internal static class ContainerViews
                 return exited;
         }
     }
+
+    /// <summary>A kubelet names logs by their attempts, all in one folder.</summary>
+    private static string LogPathOf(ContainerStatus status, int? attempt) =>
+        attempt is { } number && status.LogPath.EndsWith(string.Create(CultureInfo.InvariantCulture, $"/{status.Metadata?.Attempt ?? 0}.log"), StringComparison.Ordinal)
+            ? string.Create(CultureInfo.InvariantCulture, $"{status.LogPath[..(status.LogPath.LastIndexOf('/') + 1)]}{number}.log")
+            : status.LogPath;
 
     private static long Nanoseconds(DateTimeOffset at) => (at - DateTimeOffset.UnixEpoch).Ticks * 100;
 }

@@ -118,6 +118,12 @@ public interface ISupervision
     /// </summary>
     event Action<string>? ViewChanged;
 
+    /// <summary>
+    /// From here on a container is shown <see cref="ShownAs.Masked"/>, of which the backend will not send a STOPPED: this is it, with the
+    /// statuses as the backend has them. Raised under locks.
+    /// </summary>
+    event Action<ContainerEventResponse>? EndMade;
+
     /// <summary>The sandbox of a container; null where it is not known.</summary>
     string? SandboxOf(string containerId);
 }
@@ -137,6 +143,20 @@ public readonly record struct ShownContainer(ShownAs As, DateTimeOffset? At = nu
 
     /// <summary>Not at all.</summary>
     public static ShownContainer Hidden => new(ShownAs.Hidden);
+
+    /// <summary>Not at all, and it never will be: it stands behind one that is <see cref="ShownAs.Masked"/>.</summary>
+    public static ShownContainer HiddenForGood => new(ShownAs.Hidden) { IsForGood = true };
+
+    /// <summary>As completed, whatever the backend says.</summary>
+    /// <param name="at">When.</param>
+    /// <param name="attempt">The attempt that runs behind it, and whose log is its log.</param>
+    public static ShownContainer Masked(DateTimeOffset at, int attempt) => new(ShownAs.Masked, at, 0, "Completed") { LogAttempt = attempt };
+
+    /// <summary>The attempt that the log path is of, where that is not its own.</summary>
+    public int? LogAttempt { get; init; }
+
+    /// <summary>What is hidden is not going to be shown later.</summary>
+    public bool IsForGood { get; init; }
 }
 
 /// <summary>What a container is shown as.</summary>
@@ -147,6 +167,12 @@ public enum ShownAs
 
     /// <summary>As having ended with 0, reason Completed, when the backend says that it has ended; the message tells the true exit code.</summary>
     Completed,
+
+    /// <summary>As having ended with 0, reason Completed, at a given time, whatever the backend says: it runs, or something in its place.</summary>
+    Masked,
+
+    /// <summary>When the backend says that it has ended, as having failed: never with 0.</summary>
+    Failed,
 
     /// <summary>Not at all.</summary>
     Hidden,
@@ -229,6 +255,12 @@ internal sealed class NoSupervision : ISupervision
     public ShownContainer? See(string containerId, string sandboxId, string name, uint attempt, ContainerState said) => null;
 
     public event Action<string>? ViewChanged
+    {
+        add { }
+        remove { }
+    }
+
+    public event Action<ContainerEventResponse>? EndMade
     {
         add { }
         remove { }

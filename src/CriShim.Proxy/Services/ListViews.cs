@@ -31,7 +31,7 @@ internal sealed class ListViews(ContainerState? filter, ISupervision supervision
             ContainerState state = shown switch
             {
                 ShownAs.Running => ContainerState.ContainerRunning,
-                ShownAs.Exited => ContainerState.ContainerExited,
+                ShownAs.Exited or ShownAs.Masked => ContainerState.ContainerExited,
                 _ => container.State,
             };
             bool keep = shown != ShownAs.Hidden && (filter is null || filter == state);
@@ -57,6 +57,11 @@ internal sealed class ListViews(ContainerState? filter, ISupervision supervision
     {
         (string name, uint attempt) = (container.Metadata?.Name ?? "", container.Metadata?.Attempt ?? 0);
         ShownAs? shown = supervision.See(container.Id, container.PodSandboxId, name, attempt, container.State)?.As;
+        if (shown is ShownAs.Masked)
+        {
+            return shown;
+        }
+
         if (_said is not null && _said.TryGetValue((container.PodSandboxId, name), out (ShownAs As, uint Attempt) said))
         {
             return said.As switch

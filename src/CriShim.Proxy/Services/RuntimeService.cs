@@ -201,6 +201,14 @@ internal sealed partial class RuntimeService(ILogger logger, ISupervision superv
         ContainerStatsResponse response =
             await Call(context).ForwardAsync(ContainerStatsResponse.Parser, redirected).ConfigureAwait(false);
         _log.ContainerStatsRead(1);
+        if (redirected is not null && response.Stats?.Attributes is not null
+            && supervision.Show(request.ContainerId, "", "", 0) is { As: ShownAs.Masked })
+        {
+            // The instance behind is nobody's to know.
+            response = response.Clone();
+            response.Stats.Attributes.Id = request.ContainerId;
+        }
+
         return response;
     }
 

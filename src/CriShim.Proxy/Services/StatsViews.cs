@@ -4,7 +4,7 @@ using Google.Protobuf.Collections;
 
 namespace CriShim.Proxy.Services;
 
-/// <summary>Statistics and metrics have nothing of containers that lists do not show. Whatever is not rewritten is the same object.</summary>
+/// <summary>Statistics and metrics have nothing of containers that lists do not show, or show as completed. Whatever is not rewritten is the same object.</summary>
 internal static class StatsViews
 {
     public static ListContainerStatsResponse Apply(ListContainerStatsResponse response, ISupervision supervision) =>
@@ -48,7 +48,8 @@ internal static class StatsViews
     private static bool IsHidden(ContainerStats stats, ISupervision supervision) => stats.Attributes is { } container
         && IsHidden(supervision.Show(container.Id, "", container.Metadata?.Name ?? "", container.Metadata?.Attempt ?? 0));
 
-    private static bool IsHidden(ShownContainer? shown) => shown?.As == ShownAs.Hidden;
+    // What has ended, by what is shown, has no statistics either.
+    private static bool IsHidden(ShownContainer? shown) => shown?.As is ShownAs.Hidden or ShownAs.Masked;
 
     private static T Without<T, TItem>(T message, Func<T, RepeatedField<TItem>> items, Predicate<TItem> isHidden)
         where T : IDeepCloneable<T>

@@ -69,8 +69,11 @@ public enum StandDownReason
     /// <summary>Container restart rules, which only the kubelet applies (rule 11).</summary>
     RestartRules,
 
-    /// <summary>All main containers have completed for good: an adopted sidecar has nothing left to do.</summary>
+    /// <summary>All main containers have completed for good: an adopted or emulated sidecar has nothing left to do.</summary>
     MainsCompleted,
+
+    /// <summary>An emulated sidecar ended before it had started, in a pod that restarts nothing: it is reported as failed.</summary>
+    StartupFailed,
 
     /// <summary>
     /// The kubelet holds its end for final once it was shown, and the restart would have come later than its end can be kept from being

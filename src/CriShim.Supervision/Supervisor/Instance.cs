@@ -33,6 +33,15 @@ internal sealed class Instance(string id, int attempt, DateTimeOffset createdAt)
     /// <summary>Ended after the mains had completed: an adopted sidecar that has done its work.</summary>
     public bool HasServed { get; set; }
 
+    /// <summary>When it is shown to have completed: an emulated sidecar's instance, once it has started. It never changes, whatever becomes of it.</summary>
+    public DateTimeOffset? CompletedAt { get; set; }
+
+    /// <summary><see cref="CompletedAt"/> is recorded, and so may be shown.</summary>
+    public bool IsCompletionShown { get; set; }
+
+    /// <summary>An emulated sidecar's instance that ended before it had started: that is no success, whatever its exit code.</summary>
+    public bool HasFailedToStart { get; set; }
+
     public bool IsRemoved { get; set; }
 
     public DateTimeOffset? RemovalAskedAt { get; set; }
@@ -58,6 +67,8 @@ internal sealed class Instance(string id, int attempt, DateTimeOffset createdAt)
         IsDecided = IsDecided,
         IsRemoved = IsRemoved,
         HasServed = HasServed,
+        CompletedAt = CompletedAt,
+        HasFailedToStart = HasFailedToStart,
         ExitCode = HasServed ? Exit?.ExitCode : null,
     };
 
@@ -71,6 +82,9 @@ internal sealed class Instance(string id, int attempt, DateTimeOffset createdAt)
         IsDecided = record.IsDecided,
         IsRemoved = record.IsRemoved,
         HasServed = record.HasServed,
+        CompletedAt = record.CompletedAt,
+        IsCompletionShown = record.CompletedAt is not null,
+        HasFailedToStart = record.HasFailedToStart,
         Exit = record is { HasServed: true, ExitCode: { } code } ? new ContainerExit(code, false, record.CreatedAt) : null,
     };
 }

@@ -40,10 +40,23 @@ internal sealed partial class Lineage
 
     private void Probe()
     {
-        if (IsGating && Current is { IsAlive: true } instance && _probed != instance.Id)
+        bool isEmulated = AwaitsStartup;
+        if (isEmulated && _failedStartup == Current!.Id)
         {
-            _probed = instance.Id;
-            pod.Commands.Add(new ProbeStartup(Name, instance.Id, StartupProbe!));
+            return;
+        }
+
+        if ((isEmulated || IsGating) && Current is { IsAlive: true } instance)
+        {
+            if (_probed != instance.Id)
+            {
+                _probed = instance.Id;
+                pod.Commands.Add(new ProbeStartup(Name, instance.Id, pod.Annotation.Find(Name)?.StartupProbe) { MayFail = isEmulated });
+            }
+        }
+        else
+        {
+            _probed = null;
         }
     }
 }

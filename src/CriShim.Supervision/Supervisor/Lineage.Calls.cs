@@ -8,6 +8,11 @@ internal sealed partial class Lineage
     /// <summary>Rule 6: a kubelet's create is always honoured, with our instance where that equals what it asks for.</summary>
     public (Verdict Verdict, string? Ours, IReadOnlyList<string> RemoveFirst) ArbitrateCreate(int attempt, bool equalsOurs, bool mayWait, DateTimeOffset now)
     {
+        if (ArbitrateCreateAnew(attempt, equalsOurs, now) is { } anew)
+        {
+            return anew;
+        }
+
         switch (State)
         {
             case LineageState.Creating or LineageState.Unsure when _replacement is null:
@@ -27,7 +32,7 @@ internal sealed partial class Lineage
             case LineageState.Starting or LineageState.Unsure:
                 if (equalsOurs && _cancel is null)
                 {
-                    return (Verdict.Answer, HandOver(_replacement!), []);
+                    return (Verdict.Answer, HandOver(_replacement!, now), []);
                 }
 
                 // The backend does not remove what it is starting.
@@ -45,7 +50,7 @@ internal sealed partial class Lineage
                 // as the kubelet's last state, unless it has the very attempt that is wanted.
                 if (equalsOurs && !IsStoppedByCaller)
                 {
-                    return (Verdict.Answer, HandOver(ours), []);
+                    return (Verdict.Answer, HandOver(ours, now), []);
                 }
 
                 (Verdict forward, _, IReadOnlyList<string> leftovers) = LetCreate(attempt, now);
@@ -58,7 +63,7 @@ internal sealed partial class Lineage
 
     public Verdict ArbitrateStart(Instance instance)
     {
-        if (instance is { IsOurs: true, StartedAt: not null, IsRemoved: false } && (instance.IsAlive || !IsStoppedByCaller))
+        if (instance is { StartedAt: not null, IsRemoved: false } && (instance.IsOurs || instance == _completed) && (instance.IsAlive || !IsStoppedByCaller))
         {
             // The caller was handed it, and it was started (rule 6). Should it have died since, its status tells, as after any start;
             // the backend would refuse a second one, and the caller take that for a failure.
@@ -149,7 +154,7 @@ internal sealed partial class Lineage
         return (Verdict.Forward, null, [.. _instances.Where(i => i is { IsHidden: true, IsRemoved: false }).Select(i => i.Id)]);
     }
 
-    private string HandOver(Instance instance)
+    private string HandOver(Instance instance, DateTimeOffset now)
     {
         _highestAttempt = Math.Max(_highestAttempt, instance.Attempt);
         if (instance.IsHidden)
@@ -160,6 +165,7 @@ internal sealed partial class Lineage
             Unmask();
         }
 
+        PassCompletionOn(instance, now);
         Changed();
         return instance.Id;
     }

@@ -33,6 +33,7 @@ internal sealed partial class Lineage
             IsStoppedByCaller = IsStoppedByCaller,
             IsCallerCreating = IsCallerCreating,
             CurrentId = Current?.Id,
+            CompletedId = _completed?.Id,
             HighestAttempt = _highestAttempt,
             IsGateOpen = IsGateOpen,
             Streak = _streak,
@@ -49,6 +50,12 @@ internal sealed partial class Lineage
         _tally = new DeathTally(record.Deaths, record.TotalDeaths);
         Current = record.CurrentId is null ? null : Find(record.CurrentId);
         _highestAttempt = record.HighestAttempt;
+        _completed = record.CompletedId is not null && Find(record.CompletedId) is { CompletedAt: not null } completed ? completed : null;
+        if (_completed is not null)
+        {
+            _ = pod.Completed.Add(Name);
+        }
+
         IsGateOpen = record.IsGateOpen;
         _streak = record.Streak;
         _failedTries = record.FailedTries;
@@ -209,6 +216,7 @@ internal sealed partial class Lineage
             return;
         }
 
+        _isUnrecorded |= _instances.Count == 0;
         var instance = new Instance(seen.Id, seen.Attempt, seen.CreatedAt) { IsDead = isDead, IsEndSeen = isDead, Exit = seen.Exit };
         if (Current is not null && (seen.CreatedAt < Current.CreatedAt || seen.Attempt < Current.Attempt))
         {

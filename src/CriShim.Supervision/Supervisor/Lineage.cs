@@ -123,7 +123,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
 
     public StandDownReason? RestReason { get; private set; }
 
-    public bool HasDeaths => _tally.Total > 0;
+    public bool HasDeaths => _tally.Total > 0 || (IsCompleted && Current != _completed);
 
     /// <summary>A call of ours to the backend is under way, or had no clear outcome.</summary>
     public bool IsBusy => State is LineageState.Creating or LineageState.Starting or LineageState.Unsure;
@@ -136,10 +136,10 @@ internal sealed partial class Lineage(string name, PodConditions pod)
 
     /// <summary>Dead, and to be restarted by us.</summary>
     public bool MayComeBack => State is LineageState.BackingOff or LineageState.AwaitingSlot
-        || (State == LineageState.Undecided && pod.KindOf(Name) == SidecarKind.Native);
+        || (State == LineageState.Undecided && pod.KindOf(Name) is SidecarKind.Native or SidecarKind.Emulated);
 
     /// <summary>It runs, and would be restarted if it died now: a list may tell of that before any event does.</summary>
-    public bool IsWatched => State == LineageState.Running && pod.KindOf(Name) is SidecarKind.Native or SidecarKind.Adopted
+    public bool IsWatched => State == LineageState.Running && pod.KindOf(Name) is SidecarKind.Native or SidecarKind.Adopted or SidecarKind.Emulated
         && pod.Mode == SupervisionMode.On && !IsStoppedByCaller && !pod.Annotation.IsSuperviseOff;
 
     /// <summary>
@@ -149,7 +149,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
     public bool ChangesViews => State is LineageState.Undecided or LineageState.AwaitingSlot || IsBusy || _maskedId is not null
         || _instances.Exists(i => i is { HasServed: true, IsRemoved: false }) || (IsAlive && IsServing)
         || (_abandonedAttempt is { } attempt && !_instances.Exists(i => i.Attempt == attempt))
-        || _instances.Exists(i => i is { IsHidden: true, IsRemoved: false }) || HasUnseenEnds;
+        || _instances.Exists(i => i is { IsHidden: true, IsRemoved: false }) || HasUnseenEnds || IsShownAnew;
 
     /// <summary>A caller's create was let through, or is about to be, and has not come back: two creates of one attempt only refuse each other.</summary>
     private bool IsCallerCreating => _callerCreatingUntil is not null;
@@ -169,6 +169,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         {
             DateTimeOffset? next = _due;
             next = _maskedId is not null && (next is null || _maskedUntil < next) ? _maskedUntil : next;
+            next = _recordDue is { } record && (next is null || record < next) ? record : next;
             next = AftermathDue is { } aftermath && (next is null || aftermath < next) ? aftermath : next;
             return _callerCreatingUntil is { } until && (next is null || until < next) ? until : next;
         }
@@ -178,15 +179,17 @@ internal sealed partial class Lineage(string name, PodConditions pod)
     {
         if (Find(id) is { } instance)
         {
-            return instance.IsHidden ? ShownState.Hidden
+            return instance is { CompletedAt: not null, IsCompletionShown: true } ? ShownState.Masked
+                : instance.IsHidden || IsBehind(instance) ? ShownState.Hidden
                 : instance.HasServed && pod.IsSuccess(Name, instance.Exit?.ExitCode) ? ShownState.Completed
                 : instance is { HasServed: true, Exit: null } ? ShownState.Running
                 : instance.Id == _maskedId && now < _maskedUntil ? ShownState.Running
+                : instance.HasFailedToStart ? ShownState.Failed
                 : ShownState.AsBackend;
         }
 
         // A list can show our replacement before the reply that tells its id.
-        bool isOurs = (IsCreatingOrUnsure && attempt == _plannedAttempt) || IsAbandoned(attempt);
+        bool isOurs = (IsCreatingOrUnsure && attempt == _plannedAttempt) || IsAbandoned(attempt) || IsBehind(attempt);
         return isOurs ? ShownState.Hidden : ShownState.AsBackend;
     }
 
@@ -197,6 +200,8 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         State = State,
         CurrentId = Current?.Id,
         Attempt = Current?.Attempt,
+        CompletedId = Completed?.Id,
+        CompletedAt = Completed?.CompletedAt,
         IsStoppedByCaller = IsStoppedByCaller,
         RestReason = RestReason,
         WouldStandDown = pod.WhyNot(Name, IsStoppedByCaller, now),
@@ -303,6 +308,11 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         instance.IsRemoved = true;
         instance.ChangedAt = now;
         Changed();
+        if (instance == _completed && !(IsAlive || MayComeBack))
+        {
+            BeginAnew(now);
+        }
+
         if (instance == _replacement)
         {
             if (_cancel is { } cancelled)
@@ -441,6 +451,11 @@ internal sealed partial class Lineage(string name, PodConditions pod)
             CallerCreateFailed(now);
         }
 
+        if (now >= _recordDue)
+        {
+            RecordCompletion();
+        }
+
         DoAftermath(now);
 
         if (_due is null || now < _due)
@@ -554,6 +569,15 @@ internal sealed partial class Lineage(string name, PodConditions pod)
 
     private void Decide(Instance instance, DateTimeOffset now)
     {
+        if (WaitsForRecord)
+        {
+            State = LineageState.Undecided;
+            _due = null;
+            Mask(instance, now);
+            return;
+        }
+
+        NoteStartup(instance);
         if (IsCallerCreating)
         {
             // Decided by what becomes of that.
@@ -585,7 +609,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
             return;
         }
 
-        if (exit.FinishedAt - (instance.StartedAt ?? instance.CreatedAt) >= Backoff().ResetAfter)
+        if (!instance.HasFailedToStart && exit.FinishedAt - (instance.StartedAt ?? instance.CreatedAt) >= Backoff().ResetAfter)
         {
             _streak = 0;
         }
@@ -596,7 +620,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         DateTimeOffset ended = exit.FinishedAt < now ? exit.FinishedAt : now;
         DateTimeOffset due = ended + delay < now ? now : ended + delay;
         reason ??= pod.WhyNot(Name, IsStoppedByCaller, due);
-        if (reason is null && GiveUpRule.Applies(pod.Options.GiveUp, _tally, exit.Cause, now))
+        if (reason is null && !IsCompleted && GiveUpRule.Applies(pod.Options.GiveUp, _tally, exit.Cause, now))
         {
             reason = StandDownReason.GivenUp;
         }
@@ -933,7 +957,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         for (int i = _instances.Count - 1; i >= 0; i--)
         {
             Instance instance = _instances[i];
-            if (instance is { IsDead: true, IsRemoved: false, IsHidden: false } && instance != Current)
+            if (instance is { IsDead: true, IsRemoved: false, IsHidden: false, CompletedAt: null } && instance != Current)
             {
                 if (!isNewest && instance.RemovalAskedAt is null)
                 {
@@ -965,6 +989,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
             Rest(StandDownReason.TakenOverByCaller, now);
         }
 
+        BeginAnew(now);
         _instances.Add(instance);
 
         // The backend holds one of a name and attempt, and this is a caller's.
@@ -1024,7 +1049,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
     {
         if (_instances.Count(i => i.IsRemoved) > MaxRemovedKept)
         {
-            _ = _instances.Remove(_instances.First(i => i.IsRemoved && i != Current));
+            _ = _instances.Remove(_instances.First(i => i.IsRemoved && i != Current && i != _completed));
         }
     }
 

@@ -17,6 +17,12 @@ public sealed record LineageView
 
     public int? Attempt { get; init; }
 
+    /// <summary>The instance that callers are told has completed, while the current one runs behind it; null: none.</summary>
+    public string? CompletedId { get; init; }
+
+    /// <summary>When it completed, by what callers are told.</summary>
+    public DateTimeOffset? CompletedAt { get; init; }
+
     /// <summary>The kubelet stopped it, and has not started it since (rule 5).</summary>
     public bool IsStoppedByCaller { get; init; }
 

@@ -44,6 +44,9 @@ public enum RemovalReason
 
     /// <summary>A replacement that the backend would not start.</summary>
     ReplacementNotStarted,
+
+    /// <summary>A caller removes the instance that it takes for completed, and this one stood behind it.</summary>
+    CompletedRemoved,
 }
 
 /// <summary>
@@ -52,8 +55,21 @@ public enum RemovalReason
 /// </summary>
 /// <param name="Lineage">The container's name.</param>
 /// <param name="ContainerId">The instance.</param>
-/// <param name="Probe">As the annotation has it.</param>
-public sealed record ProbeStartup(string Lineage, string ContainerId, AnnotationMap Probe) : PodCommand;
+/// <param name="Probe">As the annotation has it; null: that the backend says RUNNING is enough, as it is for a kubelet.</param>
+public sealed record ProbeStartup(string Lineage, string ContainerId, AnnotationMap? Probe) : PodCommand
+{
+    /// <summary>After as many failures as the probe allows, tell <see cref="StartupProbeFailed"/>, and end.</summary>
+    public bool MayFail { get; init; }
+}
+
+/// <summary>
+/// An emulated sidecar has started, and is shown completed once that is recorded: answer with <see cref="CompletionRecorded"/>, always,
+/// saying whether <see cref="PodCommand.RecordFirst"/> was written.
+/// </summary>
+public sealed record RecordCompletion(string Lineage) : PodCommand;
+
+/// <summary>From here on this instance is shown as <see cref="ShownState.Masked"/>: tell those who follow events, for the backend does not.</summary>
+public sealed record CompletionShown(string Lineage, string ContainerId) : PodCommand;
 
 /// <summary>The starts of the pod's other containers wait no more for this sidecar.</summary>
 public sealed record GateOpened(string Lineage, GateReason Reason) : PodCommand;

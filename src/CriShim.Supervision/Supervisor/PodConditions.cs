@@ -46,10 +46,23 @@ internal sealed class PodConditions(string sandboxId, RestartOptions options, bo
     /// <summary>All main containers have completed for good: what ends from here on among the adopted sidecars has done its work.</summary>
     public bool HaveMainsCompleted { get; set; }
 
+    /// <summary>
+    /// Names of emulated sidecars that callers were told have completed: that is what they are from then on, whatever is known of the
+    /// spec, and in every mode.
+    /// </summary>
+    public HashSet<string> Completed { get; } = new(StringComparer.Ordinal);
+
     /// <summary>RestartPolicy, from the spec first.</summary>
     public PodRestartPolicy? RestartPolicy => Facts?.RestartPolicy ?? Annotation.RestartPolicy;
 
-    public SidecarKind KindOf(string name) => SidecarKinds.Tell(name, Facts, Annotation.Find(name), specSourceConfigured);
+    public SidecarKind KindOf(string name) =>
+        Completed.Contains(name) ? SidecarKind.Emulated : SidecarKinds.Tell(name, Facts, Annotation.Find(name), specSourceConfigured);
+
+    /// <summary>New decisions are made.</summary>
+    public bool IsSupervised => Mode == SupervisionMode.On && !Annotation.IsSuperviseOff;
+
+    /// <summary>An init container that is shown completed once it has started. One with restart rules is the kubelet's (rule 11).</summary>
+    public bool IsEmulated(string name) => KindOf(name) == SidecarKind.Emulated && WhyNotByHooks(name) is null;
 
     public double NextChance() => chance.NextDouble();
 
@@ -196,7 +209,7 @@ internal sealed class PodConditions(string sandboxId, RestartOptions options, bo
     public bool IsSuccess(string name, int? exitCode) =>
         Annotation.Find(name) is { } request && (request.SuccessExitCodes.IsEmpty || (exitCode is { } code && request.SuccessExitCodes.Contains(code)));
 
-    // Each kind has its own rules for a restart. Emulated ones have none yet: they are put in order, no more.
+    // Each kind has its own rules for a restart. To the kubelet an emulated one is an init container that has completed, or fails until then.
     private StandDownReason? WhyNotByKind(string name) => KindOf(name) switch
     {
         SidecarKind.Native => WhyNotByHooks(name),
@@ -205,7 +218,10 @@ internal sealed class PodConditions(string sandboxId, RestartOptions options, bo
         SidecarKind.Adopted when RestartPolicy is null => StandDownReason.RestartPolicyUnknown,
         SidecarKind.Adopted when HaveMainsCompleted => StandDownReason.MainsCompleted,
         SidecarKind.Adopted => WhyNotByHooks(name),
-        SidecarKind.Emulated => RestartPolicy is null ? StandDownReason.RestartPolicyUnknown : StandDownReason.OnlyOrdered,
+        SidecarKind.Emulated when Completed.Contains(name) => HaveMainsCompleted ? StandDownReason.MainsCompleted : null,
+        SidecarKind.Emulated when RestartPolicy is null => StandDownReason.RestartPolicyUnknown,
+        SidecarKind.Emulated when WhyNotByHooks(name) is null && RestartPolicy is PodRestartPolicy.Never => StandDownReason.StartupFailed,
+        SidecarKind.Emulated => WhyNotByHooks(name),
         _ => StandDownReason.NotASidecar,
     };
 

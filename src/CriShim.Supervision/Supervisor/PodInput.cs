@@ -62,6 +62,12 @@ public sealed record CallerHook(string Id, bool IsRunning) : PodInput;
 /// <summary>An instance's startup probe passed.</summary>
 public sealed record StartupProbePassed(string Id) : PodInput;
 
+/// <summary>An instance's startup probe failed more often than it may.</summary>
+public sealed record StartupProbeFailed(string Id) : PodInput;
+
+/// <summary>The outcome of a <see cref="RecordCompletion"/>.</summary>
+public sealed record CompletionRecorded(string Lineage, bool IsWritten) : PodInput;
+
 /// <summary>A <see cref="RunPreStop"/> is over, however it ended.</summary>
 public sealed record PreStopEnded(string Id) : PodInput;
 

@@ -95,6 +95,7 @@ public sealed partial class PodSupervisor
             lineage.Relisted([.. byName[lineage.Name]], snapshot.AskedAt, now);
         }
 
+        CountLostCompletions();
         RecheckAll(false, now);
         StopAbandonedSandbox(snapshot);
     }

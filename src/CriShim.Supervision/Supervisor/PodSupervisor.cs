@@ -119,7 +119,7 @@ public sealed partial class PodSupervisor
                 break;
             case ContainerStarted(var id, var startedAt) when Find(id) is var (lineage, instance):
                 lineage.StartedByCaller(instance, startedAt, now);
-                _teardown.Started(lineage.Name);
+                _teardown.Started(lineage.Name, now);
                 break;
             case GraceTold(var told):
                 _pod.IsChanged |= _pod.AnnotatedGrace != told;
@@ -128,14 +128,30 @@ public sealed partial class PodSupervisor
             case CallerHook(var id, var isRunning) when Find(id) is var (lineage, _):
                 _teardown.CallerHook(lineage.Name, isRunning, now);
                 break;
-            case StartupProbePassed(var id) when Find(id) is var (lineage, _):
-                OpenGate(lineage, GateReason.Passed);
+            case StartupProbePassed(var id) when Find(id) is var (lineage, instance):
+                lineage.StartupPassed(instance, now);
+                if (lineage.IsGating)
+                {
+                    OpenGate(lineage, GateReason.Passed);
+                }
+
+                break;
+            case StartupProbeFailed(var id) when Find(id) is var (lineage, instance):
+                lineage.StartupFailed(instance);
+                break;
+            case CompletionRecorded(var name, var isWritten):
+                Of(name).CompletionRecorded(isWritten, now);
                 break;
             case PreStopEnded(var id):
                 _teardown.HookEnded(id);
                 break;
             case StopAnswered(var id, var isDone):
                 _teardown.StopEnded(id, isDone, now);
+                foreach (Lineage lineage in _lineages.Values)
+                {
+                    lineage.StopAnswered(id, isDone);
+                }
+
                 if (isDone && Find(id) is var (stopped, it) && it.StartedAt is not null)
                 {
                     stopped.SeenExited(it, now);
@@ -268,10 +284,22 @@ public sealed partial class PodSupervisor
     /// A caller's RemoveContainer has come; it is forwarded with its own id, for one that still runs once its turn in the pod's end is over:
     /// the backend would kill it. Tell <see cref="ContainerRemoved"/> after.
     /// </summary>
+    /// <remarks>One that is shown completed, and runs, is held for that long, whether the pod ends or not (rule 15).</remarks>
     public CallVerdict ArbitrateRemove(string id, DateTimeOffset now)
     {
         if (Find(id) is var (lineage, instance))
         {
+            if (instance == lineage.Completed)
+            {
+                if (lineage.RunsBehind || (lineage.Current is { } current && _teardown.IsAnswerAwaited(lineage.Name, current.Id)))
+                {
+                    return new CallVerdict(Verdict.Held, Take(now));
+                }
+
+                lineage.RemoveHidden(now);
+                return new CallVerdict(Verdict.Forward, Take(now));
+            }
+
             if ((instance == lineage.Live && _teardown.StageOf(lineage.Name) is not null) || _teardown.IsAnswerAwaited(lineage.Name, id))
             {
                 return new CallVerdict(Verdict.Held, Take(now));
@@ -338,9 +366,23 @@ public sealed partial class PodSupervisor
     public DateTimeOffset? StartOf(string id) =>
         Find(id) is var (_, instance) && instance is { IsOurs: true, IsHidden: false, IsAlive: true } ? instance.StartedAt : null;
 
+    /// <summary>
+    /// When this instance completed, by what callers are told, and the attempt that runs behind it. Null where no <see cref="ShownState.Masked"/> is.
+    /// </summary>
+    public (DateTimeOffset At, int Attempt)? CompletionOf(string id) => Find(id) is var (lineage, instance) ? lineage.CompletionOf(instance) : null;
+
+    /// <summary>Containers that run behind one that is shown completed: name, the id that is shown, and the instance that runs.</summary>
+    public IReadOnlyList<(string Name, string ShownId, string InstanceId)> Masked =>
+        [.. _lineages.Values.Where(l => l is { Completed: not null, Live: not null }).Select(l => (l.Name, l.Completed!.Id, l.Live!.Id))];
+
+    /// <summary>Callers are told that this container has completed, and see none of its later instances.</summary>
+    public bool IsCompleted(string name) => _lineages.TryGetValue(name, out Lineage? lineage) && lineage.IsCompleted;
+
+    /// <summary>The instance of this container that runs, or ran last; null before the first.</summary>
+    public string? CurrentOf(string name) => _lineages.TryGetValue(name, out Lineage? lineage) ? lineage.Current?.Id : null;
+
     /// <summary>Whether it is still of interest if this instance has started.</summary>
-    public bool IsProbeWanted(string name, string id) =>
-        _lineages.TryGetValue(name, out Lineage? lineage) && lineage is { IsGating: true, Current: { IsAlive: true } instance } && instance.Id == id;
+    public bool IsProbeWanted(string name, string id) => _lineages.TryGetValue(name, out Lineage? lineage) && lineage.IsProbeWanted(id);
 
     /// <summary>All lineages, for <c>crishim explain</c>.</summary>
     public IReadOnlyList<LineageView> Views(DateTimeOffset now) => [.. _lineages.Values.Select(l => l.ToView(now))];
@@ -353,6 +395,7 @@ public sealed partial class PodSupervisor
             _pod.BeginTermination(facts.TerminationGracePeriod, now);
         }
 
+        CountLostCompletions();
         RecheckAll(false, now);
     }
 
@@ -447,6 +490,35 @@ public sealed partial class PodSupervisor
         _pod.IsChanged |= hasMains;
     }
 
+    /// <summary>
+    /// Rule 21: a kubelet creates what follows an init container when that has completed. So of an emulated one that nothing is recorded of,
+    /// and that something follows, it was told so.
+    /// </summary>
+    private void CountLostCompletions()
+    {
+        foreach (Lineage lineage in _lineages.Values)
+        {
+            if (_pod.IsEmulated(lineage.Name) && lineage.FirstCreatedAt is { } createdAt && Followers(lineage.Name)
+                .Where(other => other.FirstCreatedAt > createdAt).Min(other => other.FirstCreatedAt) is { } followedAt)
+            {
+                _ = lineage.CountAsCompleted(followedAt);
+            }
+        }
+    }
+
+    /// <summary>Without a spec, what callers create later than an init container follows it; they make each attempt 0 once.</summary>
+    private IEnumerable<Lineage> Followers(string name)
+    {
+        if (_pod.Facts is not { } facts)
+        {
+            return _lineages.Values.Where(lineage => lineage.Name != name);
+        }
+
+        return facts.Containers.SkipWhile(container => container.Name != name).Skip(1)
+            .Where(container => container.Role != ContainerRole.Ephemeral && _lineages.ContainsKey(container.Name))
+            .Select(container => _lineages[container.Name]);
+    }
+
     private void StopSandboxNow(DateTimeOffset now)
     {
         _pod.IsSandboxStopping = true;
@@ -494,6 +566,7 @@ public sealed partial class PodSupervisor
         {
             NoteCompletion();
             _teardown.EndServing(now);
+            _teardown.EndCompleted(now);
             _teardown.Advance(now);
             if (_gateUntil is { } until && (now >= until || _pod.TerminatingSince is not null))
             {

@@ -79,6 +79,12 @@ public sealed record InstanceRecord
     /// <summary>An adopted sidecar's instance that ended after the mains had completed: shown as completed from here on.</summary>
     public bool HasServed { get; init; }
 
+    /// <summary>When callers are told that it completed, though it, or what came after it, runs (an emulated sidecar); written before they are.</summary>
+    public DateTimeOffset? CompletedAt { get; init; }
+
+    /// <summary>An emulated sidecar's instance that ended before it had started.</summary>
+    public bool HasFailedToStart { get; init; }
+
     /// <summary>Its exit code, where one is known; kept for what is shown of it.</summary>
     public int? ExitCode { get; init; }
 
@@ -112,6 +118,9 @@ public sealed record LineageRecord : StateRecord
     public bool IsCallerCreating { get; init; }
 
     public string? CurrentId { get; init; }
+
+    /// <summary>The instance that callers are told has completed; all later ones are hidden behind it. Null: none.</summary>
+    public string? CompletedId { get; init; }
 
     /// <summary>The highest attempt that ever ran or was a caller's.</summary>
     public int HighestAttempt { get; init; } = -1;

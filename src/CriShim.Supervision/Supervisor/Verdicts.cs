@@ -48,6 +48,14 @@ public enum ShownState
     /// <summary>EXITED with 0, reason Completed: an adopted sidecar that was ended because the pod's mains had completed.</summary>
     Completed,
 
-    /// <summary>Not at all: a replacement that does not run yet. Shown as CREATED, kubelet 1.36 would create another attempt (section 2).</summary>
+    /// <summary>
+    /// EXITED with 0, reason Completed and a time that was chosen once, whatever the backend says: an emulated sidecar that has started.
+    /// </summary>
+    Masked,
+
+    /// <summary>EXITED, and not with 0: an emulated sidecar that ended before it had started.</summary>
+    Failed,
+
+    /// <summary>Not at all: a replacement that does not run yet. Shown as CREATED, kubelet 1.36 would create another attempt (section 2). Or one behind <see cref="Masked"/>.</summary>
     Hidden,
 }

@@ -104,6 +104,7 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
         }
 
         Shorten(until, now);
+        EndCompleted(now);
         Advance(now);
         return _stops.TryGetValue(lineage.Name, out stop) && stop.Stage != StopStage.Forwarded;
     }
@@ -154,11 +155,32 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
     }
 
     /// <summary>A caller started the container: whatever stop was asked for is over.</summary>
-    public void Started(string name)
+    public void Started(string name, DateTimeOffset now)
     {
-        if (_end is null && _stops.Remove(name))
+        if (_end is not null)
         {
-            pod.IsChanged = true;
+            return;
+        }
+
+        pod.IsChanged |= _stops.Remove(name);
+        if (IsSidecar(name) || pod.TerminatingSince is not null || pod.HaveMainsCompleted)
+        {
+            return;
+        }
+
+        // The stops of the mains looked like the pod's end, and were not.
+        foreach (Lineage lineage in lineages.Values.Where(lineage => lineage.RunsBehind || lineage.IsEndedUnasked))
+        {
+            if (_stops.TryGetValue(lineage.Name, out PendingStop? stop) && !stop.IsCallers && stop.Stage == StopStage.Held)
+            {
+                _ = _stops.Remove(lineage.Name);
+                pod.IsChanged = true;
+            }
+
+            if (lineage is { IsEndedUnasked: true, IsAlive: false })
+            {
+                lineage.Reclaim(now);
+            }
         }
     }
 
@@ -240,6 +262,38 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
         }
     }
 
+    /// <summary>
+    /// What is shown completed no caller stops: once the pod ends, by its deletion or by its mains' stops, it is ended, in its turn; and
+    /// when the mains have completed for good.
+    /// </summary>
+    public void EndCompleted(DateTimeOffset now)
+    {
+        if (_end is not null || !Applies || !lineages.Values.Any(lineage => lineage.IsCompleted))
+        {
+            return;
+        }
+
+        Prove(now);
+        if (!IsProven && !pod.HaveMainsCompleted)
+        {
+            return;
+        }
+
+        DateTimeOffset until = pod.TerminatingSince is not null && pod.Deadline is { } deadline ? deadline
+            : pod.HaveMainsCompleted ? now + Least(pod.Grace, options.MaxGrace)
+            : Later(now, _stops.Values.Where(stop => stop.IsCallers).Select(stop => stop.Until));
+        foreach (Lineage lineage in lineages.Values.Where(lineage => lineage is { IsCompleted: true, IsBusy: false, Live: not null }))
+        {
+            // A kubelet that comes late, or anew, gives the pod its whole grace again.
+            if (!_stops.TryGetValue(lineage.Name, out PendingStop? stop)
+                || (stop is { IsCallers: false, Stage: StopStage.Held } && pod.TerminatingSince is not null && stop.Until != until))
+            {
+                _stops[lineage.Name] = new PendingStop(lineage.Name, now, until, isCallers: false) { IsProven = true };
+                pod.IsChanged = true;
+            }
+        }
+    }
+
     /// <summary>Whatever has changed: gives turns, and drives what is ending.</summary>
     public void Advance(DateTimeOffset now)
     {
@@ -274,7 +328,8 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
         }
     }
 
-    private bool Applies => _end is not null || (pod.Mode == SupervisionMode.On && !pod.Annotation.IsSuperviseOff);
+    // In every mode what is shown completed is ended in its turn: whoever else would end it kills it.
+    private bool Applies => _end is not null || pod.IsSupervised || lineages.Values.Any(lineage => lineage.RunsBehind);
 
     private bool IsProven => pod.TerminatingSince is not null || _end is not null || _stops.Values.Any(stop => stop.IsProven);
 
@@ -369,7 +424,15 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
         }
     }
 
-    private bool IsAskedToo(string name, DateTimeOffset now) => _stops.ContainsKey(name) || _hooksOfCallers.GetValueOrDefault(name) > now;
+    private bool IsAskedToo(string name, DateTimeOffset now) => _stops.ContainsKey(name) || _hooksOfCallers.GetValueOrDefault(name) > now
+        || (lineages[name].RunsBehind && AreMainsStopped(now));
+
+    /// <summary>Callers have stopped a main, and no other runs that they have not.</summary>
+    private bool AreMainsStopped(DateTimeOffset now)
+    {
+        Lineage[] mains = [.. lineages.Values.Where(lineage => !IsSidecar(lineage.Name) && !IsEphemeral(lineage.Name))];
+        return mains.All(main => !main.IsAlive || IsAskedToo(main.Name, now)) && mains.Any(main => main.IsStoppedByCaller || IsAskedToo(main.Name, now));
+    }
 
     private void GiveTurns(DateTimeOffset now)
     {
@@ -385,6 +448,11 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
         {
             if (_stops.TryGetValue(pod.StartOrder[i], out PendingStop? stop) && stop.Stage == StopStage.Held && IsSidecar(stop.Lineage))
             {
+                if (IsAhead(stop))
+                {
+                    continue;
+                }
+
                 if (TurnAt(stop, now) is { } at && now < at)
                 {
                     Due(at, now);
@@ -396,6 +464,13 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
             }
         }
     }
+
+    /// <summary>
+    /// What is shown completed is never ended before a main that nobody has stopped yet: a kubelet may come late to a pod's end, and gives
+    /// the mains their whole grace then.
+    /// </summary>
+    private bool IsAhead(PendingStop stop) => _end is null && !stop.IsCallers && lineages[stop.Lineage] is { RunsBehind: true } sidecar
+        && lineages.Values.Any(lineage => !IsSidecar(lineage.Name) && IsPredecessor(lineage, sidecar) && !_stops.ContainsKey(lineage.Name));
 
     /// <summary>When a held sidecar's turn comes at the latest; null: now.</summary>
     private DateTimeOffset? TurnAt(PendingStop stop, DateTimeOffset now)
@@ -450,6 +525,7 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
         if (lineage.Current is { } current)
         {
             // Rule 5: from here on it is not restarted. What is under way for it is awaited, and then ended.
+            lineage.IsEndedUnasked = _end is null && !stop.IsCallers && lineage.IsCompleted;
             _ = lineage.ArbitrateStop(current.Id, mayWait: true, now);
             lineage.Recheck(isAwaited: true, now);
         }

@@ -8,7 +8,8 @@ namespace CriShim.Supervision.Tests.Supervisor;
 /// <summary>One pod whose sidecar "proxy" runs as p0, for tests that tell one story.</summary>
 internal sealed class PodScene
 {
-    public PodScene(RestartOptions? options = null, PodFacts? facts = null, SidecarAnnotation? annotation = null, bool specSource = true, bool tellFacts = true)
+    public PodScene(RestartOptions? options = null, PodFacts? facts = null, SidecarAnnotation? annotation = null, bool specSource = true, bool tellFacts = true,
+        string? first = null)
     {
         Options = new PodSupervisorOptions
         {
@@ -22,6 +23,11 @@ internal sealed class PodScene
         Supervisor = new PodSupervisor(Options);
         Tell(new AnnotationChanged(Annotation));
         Tell(new FactsChanged(Facts));
+        if (first is not null)
+        {
+            Starts(first);
+        }
+
         Take(Supervisor.ArbitrateCreate("proxy", 0, true, true, Now).Commands);
         Tell(new ContainerCreated("p0", "proxy", 0, Now));
         Take(Supervisor.ArbitrateStart("p0", null, Now).Commands);
@@ -35,7 +41,7 @@ internal sealed class PodScene
 
     public PodSupervisorOptions Options { get; }
 
-    public PodFacts? Facts { get; }
+    public PodFacts? Facts { get; private set; }
 
     public SidecarAnnotation Annotation { get; }
 
@@ -66,7 +72,7 @@ internal sealed class PodScene
         Commands = commands;
         foreach (StateRecord? record in commands.Select(c => c.RecordFirst))
         {
-            Record = record as LineageRecord ?? Record;
+            Record = record is LineageRecord { Name: "proxy" } lineage ? lineage : Record;
             PodRecord = record as PodRecord ?? PodRecord;
         }
     }
@@ -114,6 +120,13 @@ internal sealed class PodScene
     }
 
     public ShownState Shown(int attempt) => Supervisor.ShownState($"p{attempt}", "proxy", attempt, Now);
+
+    /// <summary>Nothing is left of what was recorded.</summary>
+    public void Forget(bool alsoFacts = false)
+    {
+        (Record, PodRecord) = (null, null);
+        Facts = alsoFacts ? null : Facts;
+    }
 
     public void Rebuild(bool isReady, params SeenContainer[] containers)
     {
