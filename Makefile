@@ -1,7 +1,7 @@
 # CriShim: what can be done here. `make` alone lists it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test test-node bench install uninstall deb kind-bundle clean
+.PHONY: help deps build run test test-node bench proof install uninstall deb kind-bundle clean
 
 ARCH := $(shell uname -m)
 RID := $(if $(filter aarch64 arm64,$(ARCH)),linux-arm64,linux-x64)
@@ -52,6 +52,9 @@ deb: $(OUT)/crishim ## a Debian package of out/crishim, in out; checked by linti
 
 bench: deps build ## latency, throughput, memory, restarts: crishim beside nginx and the bare socket
 	@CRISHIM_BIN=$(OUT)/crishim $(DOTNET) run -c Release --project tests/CriShim.Benchmarks
+
+proof: deps build ## the long form of the proofs, an hour and more; renews the table in tests/README.md
+	@CRISHIM_BIN=$(OUT)/crishim tests/proof.sh
 
 clean: ## remove what was built; out/lab stays, for it only holds downloads (rm -r out removes it too)
 	@rm -rf $(OUT)/crishim $(OUT)/publish $(OUT)/test-results $(OUT)/*.deb

@@ -36,6 +36,7 @@ internal sealed class ProxyLoop : IDisposable
     private readonly List<Http2Connection> _closing = [];
     private readonly Stack<Call> _pool = new();
     private readonly PriorityQueue<Action, long> _timers = new();
+    private readonly Queue<(ulong Token, long AcceptedAt)> _newCallers = new();
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly byte[] _readBuffer = GC.AllocateUninitializedArray<byte>(ReadBufferLength, pinned: true);
     private readonly UnixListener _listener;
@@ -554,14 +555,32 @@ internal sealed class ProxyLoop : IDisposable
                 continue;
             }
 
-            After(CallerConnection.PrefaceTimeout, () =>
+            // By its token: callers that come and go quickly must not be kept until their time is over.
+            _newCallers.Enqueue((caller.Token, Time.GetTimestamp()));
+            if (_newCallers.Count == 1)
             {
-                if (!caller.IsClosed && !caller.PrefaceSeen)
-                {
-                    Log.CallerSilent();
-                    caller.CloseSilent();
-                }
-            });
+                After(CallerConnection.PrefaceTimeout, CloseSilentCallers);
+            }
+        }
+    }
+
+    private void CloseSilentCallers()
+    {
+        while (_newCallers.TryPeek(out (ulong Token, long AcceptedAt) oldest))
+        {
+            TimeSpan left = CallerConnection.PrefaceTimeout - Time.GetElapsedTime(oldest.AcceptedAt);
+            if (left > TimeSpan.Zero)
+            {
+                After(left, CloseSilentCallers);
+                return;
+            }
+
+            _ = _newCallers.Dequeue();
+            if (_connections.GetValueOrDefault(oldest.Token) is CallerConnection { IsClosed: false, PrefaceSeen: false } silent)
+            {
+                Log.CallerSilent();
+                silent.CloseSilent();
+            }
         }
     }
 

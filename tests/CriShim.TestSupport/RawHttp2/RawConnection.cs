@@ -241,7 +241,12 @@ public sealed class RawConnection : IAsyncDisposable
     public Task WriteRawAsync(ReadOnlyMemory<byte> octets)
     {
         var written = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        _outgoing.Writer.TryWrite((octets.ToArray(), written));
+        if (!_outgoing.Writer.TryWrite((octets.ToArray(), written)))
+        {
+            // Disposed: as to a peer that has hung up.
+            written.SetResult();
+        }
+
         return written.Task;
     }
 

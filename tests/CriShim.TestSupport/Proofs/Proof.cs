@@ -1,0 +1,48 @@
+using System.Globalization;
+using CriShim.TestSupport.Lab;
+
+namespace CriShim.TestSupport.Proofs;
+
+/// <summary>
+/// Tests of what a node component must stand. Each has a short form, which every run of the tests takes, and a long one, which
+/// <c>make proof</c> takes and whose figures stand in tests/README.md.
+/// </summary>
+public static class Proof
+{
+    /// <summary>The trait of these tests: <c>[Trait(Proof.Category, Proof.Name)]</c>.</summary>
+    public const string Category = "Category";
+
+    /// <summary>See <see cref="Category"/>.</summary>
+    public const string Name = "Proof";
+
+    private static readonly Lock Gate = new();
+
+    /// <summary><c>CRISHIM_PROOF=long</c>.</summary>
+    public static bool IsLong { get; } = Environment.GetEnvironmentVariable("CRISHIM_PROOF") == "long";
+
+    /// <summary>How much of something this run does.</summary>
+    public static T Pick<T>(T shortForm, T longForm) => IsLong ? longForm : shortForm;
+
+    /// <summary>A new seed each time, told in the failure's message; <c>CRISHIM_PROOF_SEED</c> takes one again.</summary>
+    public static int Seed { get; } =
+        int.TryParse(Environment.GetEnvironmentVariable("CRISHIM_PROOF_SEED"), CultureInfo.InvariantCulture, out int seed) ? seed : Random.Shared.Next();
+
+    /// <summary>A line of the table in tests/README.md; only the long form's figures are kept.</summary>
+    /// <param name="subject">What is proven: "Wire fuzzing".</param>
+    /// <param name="measure">What was counted or measured: "inputs from callers".</param>
+    /// <param name="figure">With its unit.</param>
+    public static void Record(string subject, string measure, FormattableString figure)
+    {
+        if (!IsLong)
+        {
+            return;
+        }
+
+        string folder = Path.Combine(Repository.Root, "out", "proof");
+        lock (Gate)
+        {
+            Directory.CreateDirectory(folder);
+            File.AppendAllText(Path.Combine(folder, "figures.tsv"), $"{subject}\t{measure}\t{FormattableString.Invariant(figure)}\n");
+        }
+    }
+}
