@@ -40,7 +40,8 @@ public sealed class VerboseAnswersTests
     {
         await using TestBed bed = await BedAsync(method, _ => throw new InvalidOperationException("asked"));
 
-        Octets.AssertEqual(Answer(method), await AskAsync(bed, method, isVerbose: false), "the answer");
+        byte[] answer = await AskAsync(bed, method, isVerbose: false);
+        Octets.AssertEqual(Answer(method), answer, "the answer");
 
         Assert.DoesNotContain(bed.Log.All, line => line.Contains("verbose", StringComparison.Ordinal));
     }
@@ -53,7 +54,8 @@ public sealed class VerboseAnswersTests
     {
         await using TestBed bed = await BedAsync(method, _ => null);
 
-        Octets.AssertEqual(Answer(method), await AskAsync(bed, method, isVerbose: true), "the answer");
+        byte[] answer = await AskAsync(bed, method, isVerbose: true);
+        Octets.AssertEqual(Answer(method), answer, "the answer");
     }
 
     [Theory]
@@ -64,7 +66,8 @@ public sealed class VerboseAnswersTests
     {
         await using TestBed bed = await BedAsync(method, _ => throw new InvalidOperationException("on purpose"));
 
-        Octets.AssertEqual(Answer(method), await AskAsync(bed, method, isVerbose: true), "the answer");
+        byte[] answer = await AskAsync(bed, method, isVerbose: true);
+        Octets.AssertEqual(Answer(method), answer, "the answer");
 
         Assert.Contains(bed.Log.All, line => line.Contains("verbose answer", StringComparison.Ordinal));
     }

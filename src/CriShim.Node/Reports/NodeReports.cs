@@ -101,7 +101,7 @@ public sealed class NodeReports : INodeReports
             answer.Statements.Add(new Statement { Text = "its sandbox is gone; this is what is still remembered of it" });
         }
 
-        answer.Trail.AddRange(_node.Journal.Of(found.Name.SandboxId).Where(one => Concerns(one, found.Container)).Select(ToMessage));
+        answer.Trail.AddRange(Told(_node.Journal.Of(found.Name.SandboxId)).Where(one => Concerns(one, found.Container)).Select(ToMessage));
         return answer;
     }
 
@@ -194,6 +194,20 @@ public sealed class NodeReports : INodeReports
 
     private static bool IsSidecar(ContainerView container) => container.Lineage.Kind
         is Supervision.Sidecars.SidecarKind.Native or Supervision.Sidecars.SidecarKind.Adopted or Supervision.Sidecars.SidecarKind.Emulated;
+
+    /// <summary>A story says once what the journal has twice: as a fact, and as a part of what was decided about it.</summary>
+    private static IEnumerable<Happening> Told(IReadOnlyList<Happening> trail)
+    {
+        var decided = trail.Where(one => one is RestartDecided or LeftAlone or SidecarGivenUp).Select(one => one.ContainerId).ToHashSet();
+        var restored = trail.Where(one => one is SidecarRestored).Select(one => one.ContainerId).ToHashSet();
+        return trail.Where(one => one switch
+        {
+            SidecarBackOff => false,
+            ContainerEnded => !decided.Contains(one.ContainerId),
+            Journal.ContainerStarted { IsReplacement: true } => !restored.Contains(one.ContainerId),
+            _ => true,
+        });
+    }
 
     private static bool Concerns(Happening happening, string container) =>
         container.Length == 0 || happening.Container is null || happening.Container == container;

@@ -196,9 +196,12 @@ internal static class PodReport
         built.State = StateOf(lineage.State, isCompleted);
         if (built.Kind.Length > 0 || kind == SidecarKind.Unknown)
         {
+            bool isEnding = view.TerminatingSince is not null || view.IsEnding;
             bool runs = built.State is "running" or "created" or "absent";
-            built.Why = !runs && lineage.RestReason is { } rest ? HappeningText.Why(rest) : "";
-            built.WouldNotRestart = built.State == "running" && lineage.WouldStandDown is { } why ? HappeningText.Why(why) : "";
+            built.Why = !runs && lineage.RestReason is { } rest ? HappeningText.Why(HappeningText.AtThePodsEnd(rest, isEnding)) : "";
+            built.WouldNotRestart = built is { State: "running", Stop: "" } && lineage.WouldStandDown is { } why
+                ? HappeningText.Why(HappeningText.AtThePodsEnd(why, isEnding))
+                : "";
         }
 
         return built;

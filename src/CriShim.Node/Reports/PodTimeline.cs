@@ -61,7 +61,8 @@ internal static class PodTimeline
                     text = one.Words;
                     break;
                 case TeardownEnded when began is { } at:
-                    Add(row, "ending", at, one.At, one.Words);
+                    Add(row, "ending", at, one.At, text);
+                    Mark(row, "end", one.At, one.Words);
                     began = null;
                     break;
                 case MainsCompleted or SandboxStopHeld or AnnotationWrong or SandboxStopFailed:
@@ -85,7 +86,7 @@ internal static class PodTimeline
         foreach (Life life in lives.OrderBy(life => life.From))
         {
             string attempt = string.Create(CultureInfo.InvariantCulture, $"attempt {life.Attempt}");
-            Add(row, "running", life.From, life.To ?? now, life.Text ?? attempt, isOpen: life.To is null);
+            Add(row, "running", life.From, life.To ?? now, attempt, isOpen: life.To is null);
             if (life.To is { } ended)
             {
                 Mark(row, life.IsDeath ? "death" : "end", ended, life.Text ?? $"{attempt} ended");

@@ -16,9 +16,10 @@ internal sealed class Terminal(TextWriter output, bool isTerminal, bool isColour
 
     public bool IsTerminal => isTerminal;
 
-    public int Columns => isTerminal ? Math.Max(40, size().Columns) : PipeColumns;
+    // A terminal that does not tell its size says 0.
+    public int Columns => isTerminal && size().Columns is var columns and > 0 ? Math.Max(40, columns) : PipeColumns;
 
-    public int Rows => isTerminal ? Math.Max(5, size().Rows) : int.MaxValue;
+    public int Rows => isTerminal && size().Rows is var rows and > 0 ? Math.Max(5, rows) : int.MaxValue;
 
     /// <summary>A writer of a test or of another caller is no terminal, whatever the process's own output is.</summary>
     public static Terminal Of(TextWriter output)

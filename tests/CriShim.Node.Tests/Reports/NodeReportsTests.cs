@@ -52,8 +52,11 @@ public sealed class NodeReportsTests
         await Condition.BecomesTrueAsync("it backs off", NodeBed.Patience, async () =>
             (proxy = (await bed.Reports.ListAsync(false, CancellationToken.None)).Pods[0].Containers[0]).State == "backing off");
         Assert.InRange((proxy!.NextRestart.ToDateTimeOffset() - DateTimeOffset.UtcNow).TotalSeconds, 20, 50);
-        Assert.Contains((await bed.Reports.ExplainAsync("pod", CancellationToken.None)).Statements, one => one is { Container: "proxy", IsWarning: true }
+        ExplainResponse explained = await bed.Reports.ExplainAsync("pod", CancellationToken.None);
+        Assert.Contains(explained.Statements, one => one is { Container: "proxy", IsWarning: true }
             && one.Text.StartsWith("is down: attempt 0 ended with exit code 1", StringComparison.Ordinal));
+        // Once, though the end, the decision and the back-off are things that happened each.
+        Assert.Equal(["ContainerStarted", "RestartDecided"], explained.Trail.Select(one => one.Kind));
     }
 
     [Fact]
@@ -298,6 +301,8 @@ public sealed class NodeReportsTests
         TimelineRow pod = timeline.Rows[0];
         TimelineRow proxy = timeline.Rows.Single(row => row.Container == "proxy");
         Assert.Equal(("", "ending", false), (pod.Container, pod.Bars[0].Kind, pod.Bars[0].IsOpen));
+        Assert.Contains(pod.Marks, mark => mark.Kind == "end" && mark.Text.StartsWith("has ended after ", StringComparison.Ordinal));
+        Assert.Contains(proxy.Marks, mark => mark is { Kind: "end" } && mark.Text == "attempt 1 ended with exit code 143");
         Assert.Equal(["running", "running", "down"], proxy.Bars.Select(bar => bar.Kind));
         Assert.All(proxy.Bars, bar => Assert.False(bar.IsOpen));
         Assert.Equal(["death", "end", "stop"], proxy.Marks.Select(mark => mark.Kind).Order());

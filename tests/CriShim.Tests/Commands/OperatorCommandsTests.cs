@@ -45,15 +45,21 @@ public sealed class OperatorCommandsTests : IAsyncDisposable
     }
 
     [Fact]
-    public void PodTree_OnAColouredTerminal_CutsAndColours()
+    public void PodTree_OnANarrowColouredTerminal_CutsAndColoursAndKeepsTheReason()
     {
         var terminal = new Terminal(TextWriter.Null, true, true, () => (60, 20));
 
         IReadOnlyList<string> lines = PodTree.Draw(new ListPodsResponse { Pods = { Shop() } }, terminal, Noon);
 
-        Assert.StartsWith("\e[31m├─ proxy", lines[2], StringComparison.Ordinal);
-        Assert.EndsWith("…\e[0m", lines[2], StringComparison.Ordinal);
-        Assert.Equal(60, lines[2].Length - "\e[31m\e[0m".Length);
+        Assert.Equal(
+            [
+                "\e[1mPOD / CONTAINER  ROLE              STATE        ATTEMPT  LAS…\e[0m",
+                "default/shop                       ready                    …",
+                "\e[31m├─ proxy         sidecar (native)  backing off  3        1, …\e[0m",
+                "\e[31m│    starts in 500ms, after 2 deaths in a row\e[0m",
+                "└─ app           main              running      0           …",
+            ],
+            lines);
     }
 
     [Fact]

@@ -25,7 +25,7 @@ internal static class PodTree
         }
 
         int[] widths = [.. Titles.Select((_, column) => rows.Max(row => row.Cells[column].Length))];
-        var lines = rows.ConvertAll(row => Line(row, widths, terminal));
+        List<string> lines = [.. rows.SelectMany(row => Lines(row, widths, terminal))];
         if (answer.Pods.Count == 0)
         {
             lines.Clear();
@@ -40,12 +40,26 @@ internal static class PodTree
         return lines;
     }
 
-    private static string Line(Row row, int[] widths, Terminal terminal)
+    /// <summary>One line; on a terminal that is too narrow for it the reason has a line of its own, for it matters most.</summary>
+    private static IEnumerable<string> Lines(Row row, int[] widths, Terminal terminal)
     {
-        string text = string.Concat(row.Cells.Select((cell, column) => cell.PadRight(widths[column] + Gap))).TrimEnd();
-        text = terminal.IsTerminal ? Terminal.Cut(text, terminal.Columns) : text;
-        return terminal.Paint(row.Colour, text);
+        string text = Join(row.Cells, widths);
+        if (!terminal.IsTerminal || text.Length <= terminal.Columns)
+        {
+            yield return terminal.Paint(row.Colour, text);
+            yield break;
+        }
+
+        yield return terminal.Paint(row.Colour, Terminal.Cut(Join(row.Cells[..^1], widths), terminal.Columns));
+        if (row.Colour != Colour.Bold && row.Cells[^1].Length > 0)
+        {
+            string branch = row.Cells[0].StartsWith('├') ? "│    " : "     ";
+            yield return terminal.Paint(row.Colour, Terminal.Cut(branch + row.Cells[^1], terminal.Columns));
+        }
     }
+
+    private static string Join(string[] cells, int[] widths) =>
+        string.Concat(cells.Select((cell, column) => cell.PadRight(widths[column] + Gap))).TrimEnd();
 
     private static Row PodRow(Pod pod, DateTimeOffset now)
     {

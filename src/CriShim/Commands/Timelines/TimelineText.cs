@@ -128,8 +128,8 @@ internal static class TimelineText
         foreach (TimelineRow row in timeline.Rows)
         {
             string who = row.Container.Length == 0 ? "pod" : row.Container;
-            moments.AddRange(row.Bars.Where(bar => bar.Kind is not ("down" or "running")).Select(bar => (bar.From.ToDateTimeOffset(), $"{who}: {bar.Text}")));
-            moments.AddRange(row.Bars.Where(bar => bar.Kind == "running").Select(bar => (bar.From.ToDateTimeOffset(), $"{who}: starts")));
+            moments.AddRange(row.Bars.Where(bar => bar.Kind is not ("down" or "running" or "backing off")).Select(bar => (bar.From.ToDateTimeOffset(), $"{who}: {bar.Text}")));
+            moments.AddRange(row.Bars.Where(bar => bar.Kind == "running").Select(bar => (bar.From.ToDateTimeOffset(), $"{who}: {bar.Text} starts")));
             moments.AddRange(row.Marks.Select(mark => (mark.At.ToDateTimeOffset(), $"{who}: {mark.Text}")));
         }
 
