@@ -23,9 +23,10 @@ public sealed class ProxyServer : IAsyncDisposable
     /// <param name="time">The clock.</param>
     /// <param name="supervision">What has a say in calls.</param>
     /// <param name="meters">Where calls are measured; null: nowhere.</param>
+    /// <param name="tracer">Gets calls of recorded traces; null: nobody does.</param>
     public ProxyServer(
         ProxyOptions options, UnixListener listener, ILoggerFactory loggerFactory, TimeProvider? time = null, ISupervision? supervision = null,
-        IMeterFactory? meters = null)
+        IMeterFactory? meters = null, ICallTracer? tracer = null)
     {
         _options = options;
         _listener = listener;
@@ -37,6 +38,7 @@ public sealed class ProxyServer : IAsyncDisposable
         {
             RewritesViews = () => supervision.RewritesViews,
             Metrics = _metrics,
+            Tracer = tracer,
         };
         var service = new RuntimeService(loggerFactory.CreateLogger("CriShim.RuntimeService"), supervision, time);
         foreach ((string path, TypedMethod method) in service.Bind())

@@ -40,6 +40,8 @@ internal sealed class TestBed : IAsyncDisposable
 
     public RecordedMeters Meters { get; } = new();
 
+    public RecordedTracer Tracer { get; } = new();
+
     public ProxyServer? Proxy { get; private set; }
 
     public string BackendPath => Path.Combine(_directory, "backend.sock");
@@ -142,7 +144,7 @@ internal sealed class TestBed : IAsyncDisposable
             Log.LowestLevel = Route == Route.Looking ? LogLevel.Debug : LogLevel.Warning;
             var options = new ProxyOptions { BackendSocketPath = BackendPath };
             var listener = UnixListener.Bind(CallerPath, UnixFileMode.UserRead | UnixFileMode.UserWrite);
-            Proxy = new ProxyServer(options, listener, Log, supervision: Supervision, meters: Meters);
+            Proxy = new ProxyServer(options, listener, Log, supervision: Supervision, meters: Meters, tracer: Tracer);
             Proxy.Start();
         }
     }

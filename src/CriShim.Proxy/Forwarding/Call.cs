@@ -62,6 +62,9 @@ internal sealed class Call
     /// <summary>grpc-status of the backend's trailers, or ours; null while unknown.</summary>
     public StatusCode? Status { get; set; }
 
+    /// <summary>Its place in its caller's trace, where that is recorded and we trace.</summary>
+    public TraceParent? TraceParent { get; set; }
+
     /// <summary>The typed handler's view of this call, while one has it.</summary>
     public TypedCall? Typed { get; set; }
 
@@ -79,6 +82,7 @@ internal sealed class Call
         BackendResponded = false;
         ContentLeft = -1;
         Status = null;
+        TraceParent = null;
         ToBackend.Reset();
         ToCaller.Reset();
         ToBackend.Source = caller;

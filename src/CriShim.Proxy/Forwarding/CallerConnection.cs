@@ -297,6 +297,12 @@ internal sealed class CallerConnection : Http2Connection
         call.Start(this, streamId, method, Loop.Time.GetTimestamp());
         call.ContentLeft = contentLength;
         _calls.Add(streamId, call);
+        if (Loop.Tracer is not null && fields.Find("traceparent"u8) is >= 0 and var field
+            && TraceParent.TryParse(fields.Value(field), out TraceParent parent))
+        {
+            call.TraceParent = parent;
+        }
+
         if (!method.IsForwarded)
         {
             call.ToBackend.SourceEnded = endStream;

@@ -75,6 +75,9 @@ internal sealed class ProxyLoop : IDisposable
 
     public ProxyLog Log { get; }
 
+    /// <summary>Gets calls of recorded traces; null: nobody wants them.</summary>
+    public ICallTracer? Tracer { get; init; }
+
     /// <summary>Null: nothing is measured.</summary>
     public ProxyMetrics? Metrics { get; init; }
 
@@ -276,6 +279,11 @@ internal sealed class ProxyLoop : IDisposable
         StatusCode code = call.Status ?? StatusCode.Unknown;
         long startedAt = times.StartedAt;
         Metrics?.OnConcluded(call.Method, code, times);
+        if (call.TraceParent is { } parent)
+        {
+            Trace(call, parent, code, times);
+        }
+
         if (code == StatusCode.OK)
         {
             if (Log.IsDebug)
@@ -292,6 +300,24 @@ internal sealed class ProxyLoop : IDisposable
         {
             Log.CallFailed(call.Method.Path, code, Elapsed(startedAt), call.DescribeSubject());
         }
+    }
+
+    private void Trace(Call call, TraceParent parent, StatusCode code, in CallTimes times)
+    {
+        DateTimeOffset now = Time.GetUtcNow();
+        long concludedAt = times.ConcludedAt;
+        Tracer!.OnCall(new TracedCall
+        {
+            Parent = parent,
+            Path = call.Method.Path,
+            Code = code,
+            Subject = call.DescribeSubject(),
+            StartedAt = At(times.StartedAt),
+            EndedAt = now,
+            Backend = times.ForwardedAt == 0 ? null : (At(times.ForwardedAt), times.BackendEndedAt == 0 ? now : At(times.BackendEndedAt)),
+        });
+
+        DateTimeOffset At(long timestamp) => now - Time.GetElapsedTime(timestamp, concludedAt);
     }
 
     /// <inheritdoc/>

@@ -21,7 +21,7 @@ internal sealed class ConfigurationLoader
     /// <summary>All there is, section by section; "" is the top level.</summary>
     private static readonly Dictionary<string, string[]> Known = new(StringComparer.Ordinal)
     {
-        [""] = ["apiVersion", "kind", "listen", "containerd", "admin", "log", "shutdown", "supervision", "discovery", "kubelet", "metrics", "events"],
+        [""] = ["apiVersion", "kind", "listen", "containerd", "admin", "log", "shutdown", "supervision", "discovery", "kubelet", "metrics", "events", "tracing"],
         ["listen"] = ["address", "mode", "group"],
         ["containerd"] = ["address"],
         ["admin"] = ["address"],
@@ -44,6 +44,7 @@ internal sealed class ConfigurationLoader
         ["supervision.logRotation"] = ["maxSize", "maxFiles", "interval"],
         ["discovery"] = ["nodeName", "kubeconfig", "podManifests", "kubeletPods"],
         ["events"] = ["kubernetes"],
+        ["tracing"] = ["endpoint"],
         ["metrics"] = ["address", "allowRemote"],
         ["kubelet"] = ["rootDirectory", "podLogsDirectory", "containerLogsDirectory"],
     };
@@ -107,6 +108,7 @@ internal sealed class ConfigurationLoader
         string podLogs = Take<string>("kubelet.podLogsDirectory", null, null, files.PodLogs, SettingRules.AbsolutePath);
         string containerLogs = Take<string>("kubelet.containerLogsDirectory", null, null, files.ContainerLogs, SettingRules.AbsolutePath);
         MetricsConfiguration metrics = TakeMetrics(flags.Metrics);
+        Uri? traces = Take<Uri?>("tracing.endpoint", null, null, "off", SettingRules.HttpAddress);
         bool writesEvents = Take<bool>("events.kubernetes", null, null, "on", SettingRules.OnOrOff);
         CheckSocketsDiffer("listen.address", listen, "containerd.address", containerd, "calls would go round in a circle");
         CheckSocketsDiffer("listen.address", listen, "admin.address", admin, "the kubelet's calls and crishim's own need a socket each");
@@ -134,6 +136,7 @@ internal sealed class ConfigurationLoader
                     NodeName = nodeName, Kubeconfig = kubeconfig, PodManifests = podManifests, KubeletPods = kubeletPods,
                 },
                 Metrics = metrics,
+                Tracing = new TracingConfiguration { Endpoint = traces },
                 Events = new EventsConfiguration { WritesKubernetesEvents = writesEvents },
                 ContainerFiles = files with { PodLogs = podLogs, ContainerLogs = containerLogs, KubeletPods = Path.Combine(kubeletRoot, "pods") },
             },

@@ -37,6 +37,8 @@ internal sealed record CriShimConfiguration
 
     public required EventsConfiguration Events { get; init; }
 
+    public required TracingConfiguration Tracing { get; init; }
+
     /// <summary>Where this node's kubelet keeps the files of containers: not every distribution leaves its folders at their defaults.</summary>
     public required ContainerFileRoots ContainerFiles { get; init; }
 }
@@ -125,6 +127,13 @@ internal sealed record EventsConfiguration
 {
     /// <summary>Events on pods, where discovery has a kubeconfig.</summary>
     public required bool WritesKubernetesEvents { get; init; }
+}
+
+/// <summary>Where trace spans go.</summary>
+internal sealed record TracingConfiguration
+{
+    /// <summary>A collector that speaks OTLP over HTTP; null is off.</summary>
+    public required Uri? Endpoint { get; init; }
 }
 
 internal sealed record LogConfiguration

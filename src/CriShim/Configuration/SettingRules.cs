@@ -76,6 +76,17 @@ internal static class SettingRules
         return fault.Length == 0;
     }
 
+    /// <summary>An http or https URL without credentials, query and fragment, or off.</summary>
+    public static bool HttpAddress(string text, out Uri? address, out string fault)
+    {
+        address = null;
+        bool proper = text == "off"
+            || (Uri.TryCreate(text, UriKind.Absolute, out address) && address.Scheme is "http" or "https" && address.UserInfo.Length == 0
+                && address.Query.Length == 0 && address.Fragment.Length == 0);
+        fault = proper ? "" : "must be off, or the http:// or https:// address of a collector that takes OTLP over HTTP, such as http://127.0.0.1:4318";
+        return proper;
+    }
+
     public static bool YesOrNo(string text, out bool value, out string fault) =>
         Choice(text, [("true", true), ("false", false)], out value, out fault);
 

@@ -54,6 +54,9 @@ internal static partial class ServeLog
     [LoggerMessage(17, LogLevel.Error, "A request for metrics, health or the status page failed", EventName = "HttpFailed")]
     public static partial void HttpFailed(this ILogger log, Exception exception);
 
+    [LoggerMessage(18, LogLevel.Warning, "Trace spans are not taken by {Address}: {Reason}", EventName = "SpansNotSent")]
+    public static partial void SpansNotSent(this ILogger log, Uri address, string reason);
+
     [LoggerMessage(13, LogLevel.Debug, "Watchdog: the loop and the listener are proved every {Period}", EventName = "WatchdogStarted")]
     public static partial void WatchdogStarted(this ILogger log, string period);
 }

@@ -15,6 +15,7 @@ using CriShim.Node.Journal;
 using CriShim.Protocol.Admin.V1;
 using CriShim.Proxy;
 using CriShim.StatusPage;
+using CriShim.Tracing;
 using Microsoft.Extensions.Logging;
 using CriShim.Supervision;
 
@@ -78,10 +79,17 @@ internal static class ServeProcess
             listeners.Add(new PodStory(events.Record));
         }
 
+        using SpanExporter? spans = CreateTracing(configuration, meters, loggers, log, time);
+        if (spans is not null)
+        {
+            listeners.Add(new SupervisionTracer(spans.Export));
+        }
+
         await using var supervision = new NodeSupervision(
             SupervisionOf(configuration, discovery is not null) with { Listeners = listeners }, discovery?.Index, loggers, time);
         await using var proxy = new ProxyServer(
-            options, listener, loggers, time, supervision, configuration.Metrics.Address is null ? null : meters);
+            options, listener, loggers, time, supervision, configuration.Metrics.Address is null ? null : meters,
+            spans is null ? null : new CallTracer(spans.Export));
         proxy.Start();
         supervision.Start();
         await using ServiceServer? admin = StartAdmin(configuration, supervision, proxy, loggers, log, time);
@@ -92,6 +100,7 @@ internal static class ServeProcess
         using var serving = new CancellationTokenSource();
         Task discovering = discovery?.RunAsync(serving.Token) ?? Task.CompletedTask;
         Task telling = events is null ? Task.CompletedTask : Task.Run(() => events.RunAsync(serving.Token), CancellationToken.None);
+        Task tracing = spans is null ? Task.CompletedTask : Task.Run(() => spans.RunAsync(serving.Token), CancellationToken.None);
         Task watching = Watchdog.Interval() is { } interval
             ? new Watchdog(interval, proxy.PingAsync, ct => ListenerProof.RunAsync(listener.Path, ct), notifier.Alive, time, log, meters)
                 .RunAsync(serving.Token)
@@ -124,6 +133,7 @@ internal static class ServeProcess
 
         await discovering;
         await telling;
+        await tracing;
         log.ServingStopped(GoDuration.Format(time.GetElapsedTime(began)));
         return ExitCode.Success;
     }
@@ -217,6 +227,16 @@ internal static class ServeProcess
         configuration.Discovery.Kubeconfig is { } kubeconfig && configuration.Events.WritesKubernetesEvents
             ? new PodEventRecorder(
                 new PodEventOptions { KubeconfigPath = kubeconfig, NodeName = configuration.Discovery.NodeName }, time, loggers, meters)
+            : null;
+
+    private static SpanExporter? CreateTracing(
+        CriShimConfiguration configuration, MeterFactory meters, ILoggerFactory loggers, ILogger log, TimeProvider time) =>
+        configuration.Tracing.Endpoint is { } endpoint
+            ? new SpanExporter(
+                endpoint,
+                new NodeNameResolver(configuration.Discovery.NodeName, configuration.Discovery.Kubeconfig, loggers.CreateLogger<NodeNameResolver>())
+                    .Resolve(),
+                meters, log, time)
             : null;
 
     private static PodDiscovery? CreateDiscovery(DiscoveryConfiguration configuration, ILoggerFactory loggers, TimeProvider time)

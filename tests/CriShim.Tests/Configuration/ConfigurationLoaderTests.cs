@@ -120,15 +120,15 @@ public sealed class ConfigurationLoaderTests : IDisposable
     [Theory]
     [InlineData("apiVersion: v1", "1:13: apiVersion: \"v1\": must be crishim.io/v1alpha1")]
     [InlineData("kind: KubeletConfiguration", "1:7: kind: \"KubeletConfiguration\": must be CriShimConfiguration")]
-    [InlineData("a: 1", "1:1: a: is unknown; must be one of apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet, metrics or events")]
-    [InlineData("Listen: {}", "1:1: Listen: is unknown; must be one of apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet, metrics or events; did you mean listen?")]
+    [InlineData("a: 1", "1:1: a: is unknown; must be one of apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet, metrics, events or tracing")]
+    [InlineData("Listen: {}", "1:1: Listen: is unknown; must be one of apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet, metrics, events or tracing; did you mean listen?")]
     [InlineData("log:\n  lvl: info", "2:3: log.lvl: is unknown; must be one of format or level")]
     [InlineData("log:\n  levle: info", "2:3: log.levle: is unknown; must be one of format or level; did you mean level?")]
     [InlineData("containerd:\n  socket: /a", "2:3: containerd.socket: is unknown; must be address")]
     [InlineData("listen: /run/a.sock", "1:9: listen: \"/run/a.sock\": must be a map with the keys address, mode, group")]
     [InlineData("listen:\n- a", "2:1: listen: must be a map with the keys address, mode, group")]
-    [InlineData("hello", "1:1: \"hello\": must be a map with the keys apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet, metrics, events")]
-    [InlineData("[a, b]", "1:1: must be a map with the keys apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet, metrics, events")]
+    [InlineData("hello", "1:1: \"hello\": must be a map with the keys apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet, metrics, events, tracing")]
+    [InlineData("[a, b]", "1:1: must be a map with the keys apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet, metrics, events, tracing")]
     [InlineData("log: {level: }", "1:14: log.level: must be a single value, not nothing")]
     [InlineData("log: {level: ~}", "1:14: log.level: must be a single value, not nothing")]
     [InlineData("log: {level: [info]}", "1:14: log.level: must be a single value, not a list")]
@@ -402,6 +402,20 @@ public sealed class ConfigurationLoaderTests : IDisposable
 
         Assert.Equal("--metrics", error.Place);
         Assert.Contains("127.0.0.1:9653 or [::1]:9653, or off", error.ToString(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("127.0.0.1:4318")]
+    [InlineData("ftp://127.0.0.1")]
+    [InlineData("http://user:pass@127.0.0.1:4318")]
+    [InlineData("http://127.0.0.1:4318/?key=1")]
+    public void Load_TracingEndpointThatIsNone_SaysWhatIsAllowed(string text)
+    {
+        File.WriteAllText(ConfigFile, $"apiVersion: crishim.io/v1alpha1\nkind: CriShimConfiguration\ntracing: {{endpoint: \"{text}\"}}\n");
+
+        ConfigurationError error = Assert.Single(ConfigurationLoader.Load(new ServeFlags { Config = ConfigFile }).Errors);
+        Assert.Contains("tracing.endpoint", error.ToString(), StringComparison.Ordinal);
+        Assert.Contains("such as http://127.0.0.1:4318", error.ToString(), StringComparison.Ordinal);
     }
 
     [Fact]

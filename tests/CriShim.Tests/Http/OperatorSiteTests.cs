@@ -204,7 +204,7 @@ public sealed partial class OperatorSiteTests : IDisposable
         [
             "serve", "--listen", _directory.File("c.sock"), "--containerd", "/nowhere/containerd.sock", "--admin", "off",
             "--state-dir", _directory.File("state"), "--kubeconfig", _directory.File("no-kubeconfig"), "--pod-manifests", "off",
-            "--metrics", $"127.0.0.1:{port}",
+            "--metrics", $"127.0.0.1:{port}", "--config", ConfigFile(),
         ])
         {
             start.ArgumentList.Add(argument);
@@ -212,6 +212,15 @@ public sealed partial class OperatorSiteTests : IDisposable
 
         start.Environment["WATCHDOG_USEC"] = "60000000";
     });
+
+    /// <summary>Everything is on that has metrics.</summary>
+    private string ConfigFile()
+    {
+        string path = _directory.File("config.yaml");
+        File.WriteAllText(
+            path, "apiVersion: crishim.io/v1alpha1\nkind: CriShimConfiguration\ntracing: {endpoint: \"http://127.0.0.1:1\"}\n");
+        return path;
+    }
 
     private static int FreePort()
     {
