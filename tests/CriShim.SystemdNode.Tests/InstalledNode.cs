@@ -49,7 +49,7 @@ public sealed class InstalledNode : IAsyncDisposable
             ? named
             : Path.Combine(Repository.Root, "out", "crishim");
         return File.Exists(executable)
-            ? (await Tool.RunAsync(Path.Combine(Repository.Root, "systemd", "deb", "build.sh"), executable, version, folder)).Trim()
+            ? (await Tool.RunAsync(Path.Combine(Repository.Root, "systemd", "deb", "build.sh"), executable, version, folder, "none")).Trim()
             : throw new LabException($"{executable} is not there: a node gets the native executable. Run: make build");
     }
 
