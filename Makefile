@@ -20,10 +20,11 @@ export DOTNET_CLI_TELEMETRY_OPTOUT := 1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-deps: ## install missing Debian packages; get containerd 1.6, 1.7 and 2.1 and the lab's images into out/lab
-	@tests/lab/packages.sh build lab bench monitoring
+deps: ## install missing Debian packages; get containerd 1.6, 1.7 and 2.1 and the lab's images and node into out/lab
+	@tests/lab/packages.sh build lab bench monitoring deb node
 	@tests/lab/containerd.sh $(LAB) 1.6 1.7 2.1
 	@tests/lab/images.sh $(LAB)/images
+	@tests/lab/node.sh $(LAB)
 
 build: ## one native executable: out/crishim
 	@tests/lab/packages.sh build
@@ -46,9 +47,17 @@ install: $(OUT)/crishim ## put out/crishim, units, configuration and man page be
 uninstall: ## take away what make install has put there; a changed configuration stays
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) systemd/install.sh uninstall $(OUT)/crishim
 
-deb: $(OUT)/crishim ## a Debian package of out/crishim, in out; checked by lintian
+deb: build ## a Debian package of out/crishim, in out; checked by lintian
 	@tests/lab/packages.sh deb
 	@deb=$$(systemd/deb/build.sh $(OUT)/crishim $(DEB_VERSION) $(OUT)) && lintian --allow-root --fail-on error,warning --tag-display-limit 0 $$deb && echo $$deb
+
+kind-bundle: build ## out/crishim-kind.tar.gz: the package, a node image's Dockerfile, a cluster configuration, and a script
+	@tests/lab/packages.sh deb
+	@systemd/kind/bundle.sh $(OUT)/crishim $(DEB_VERSION) $(OUT)
+
+test-node: build ## a Debian node with systemd: install, restart, upgrade, hang, shutdown, removal; make test runs it, too
+	@tests/lab/packages.sh lab deb node
+	@CRISHIM_BIN=$(OUT)/crishim $(DOTNET) test tests/CriShim.SystemdNode.Tests -c Release --nologo --logger "console;verbosity=normal"
 
 bench: deps build ## latency, throughput, memory, restarts: crishim beside nginx and the bare socket
 	@CRISHIM_BIN=$(OUT)/crishim $(DOTNET) run -c Release --project tests/CriShim.Benchmarks
@@ -57,5 +66,5 @@ proof: deps build ## the long form of the proofs, an hour and more; renews the t
 	@CRISHIM_BIN=$(OUT)/crishim tests/proof.sh
 
 clean: ## remove what was built; out/lab stays, for it only holds downloads (rm -r out removes it too)
-	@rm -rf $(OUT)/crishim $(OUT)/publish $(OUT)/test-results $(OUT)/*.deb
+	@rm -rf $(OUT)/crishim $(OUT)/publish $(OUT)/test-results $(OUT)/*.deb $(OUT)/crishim-kind.tar.gz
 	@find src tests -maxdepth 2 -type d \( -name bin -o -name obj \) -exec rm -rf {} +

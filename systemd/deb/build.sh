@@ -1,10 +1,10 @@
 #!/bin/bash
 # Makes a Debian package of a built crishim: OUT_DIR/crishim_VERSION_ARCH.deb, and says where.
 #
-#   build.sh EXECUTABLE VERSION OUT_DIR
+#   build.sh EXECUTABLE VERSION OUT_DIR [COMPRESSION]    xz | gzip | none
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-executable=$1 version=$2 out=$3
+executable=$1 version=$2 out=$3 compression=${4:-xz}
 case $(uname -m) in aarch64|arm64) arch=arm64 ;; *) arch=amd64 ;; esac
 [[ $version =~ ^[0-9][0-9A-Za-z.+~]*$ ]] || { echo "build.sh: '$version' is no version of a package (0.1.0, 0.1.0+2)" >&2; exit 2; }
 
@@ -34,5 +34,5 @@ chmod 0644 "$root/DEBIAN/control" "$root/DEBIAN/conffiles" "$root/DEBIAN/md5sums
 
 deb=$out/crishim_${version}_$arch.deb
 # xz: dpkg of Debian 11 and what kind's images have read no zstd.
-dpkg-deb --root-owner-group -Zxz --build "$root" "$deb" > /dev/null
+dpkg-deb --root-owner-group -Z"$compression" --build "$root" "$deb" > /dev/null
 echo "$deb"

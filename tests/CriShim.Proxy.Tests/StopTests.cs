@@ -29,7 +29,7 @@ public sealed class StopTests
 
         Task stopping = bed.Proxy!.StopAsync(LongGrace);
 
-        await caller.UntilAsync(() => caller.GoAways.Count > 0, "GOAWAY");
+        await caller.UntilAsync(() => caller.GoAways.Count > 1, "GOAWAY, and the last one");
         Assert.All(caller.GoAways, goAway => Assert.Equal(Http2Code.NoError, goAway.Code));
         Assert.True(caller.GoAways[^1].LastStreamId >= running.Id);
         Assert.False(stopping.IsCompleted);
@@ -191,6 +191,25 @@ public sealed class StopTests
             await caller.EndAsync();
             Assert.NotEmpty(caller.GoAways);
         }
+    }
+
+    [Fact]
+    public async Task Stop_CallSentBeforeTheCallerCouldKnow_IsServed()
+    {
+        await using TestBed bed = await TestBed.WithFakeAsync(Route.Proxy);
+        RawConnection caller = await bed.ConnectAsync(new RawConnectionOptions { AnswerPings = false });
+        await caller.CallAsync(TestBed.Version, [1]);
+        Task stopping = bed.Proxy!.StopAsync(LongGrace);
+        await caller.UntilAsync(() => caller.GoAways.Count > 0, "GOAWAY");
+
+        // As if it had been on its way: the PING behind the GOAWAY is not answered yet.
+        RawStream crossing = await caller.SendCallAsync(TestBed.Version, [2]);
+
+        await crossing.EndedAsync();
+        Assert.Equal("0", crossing.Status);
+        await stopping.Bounded();
+        await caller.EndAsync();
+        Assert.True(caller.GoAways[^1].LastStreamId >= crossing.Id);
     }
 
     [Fact]

@@ -25,10 +25,9 @@ public sealed class InstalledNode : IAsyncDisposable
         var installed = new InstalledNode(await TestSupport.Lab.SystemdNode.CreateAsync());
         try
         {
-            string deb = await BuildDebAsync(installed.Node.Shared, "1.0");
-            string script = Path.Combine(installed.Node.Shared, "install-node.sh");
-            File.Copy(Path.Combine(Repository.Root, "systemd", "kind", "install-node.sh"), script);
-            await installed.Node.BuildAsync(script, deb);
+            string bundle = await UnpackBundleAsync(installed.Node.Shared);
+            // The Dockerfile's own step.
+            await installed.Node.BuildAsync(Path.Combine(bundle, "install-node.sh"), Path.Combine(bundle, "crishim.deb"));
             await installed.Node.BootAsync();
             await installed.Node.LoadImagesAsync();
             installed.Caller = new CriCaller(installed.Node.At("/run/crishim/crishim.sock"));
@@ -42,15 +41,33 @@ public sealed class InstalledNode : IAsyncDisposable
         }
     }
 
-    /// <summary>crishim's package of the native executable; its path.</summary>
-    public static async Task<string> BuildDebAsync(string folder, string version)
+    /// <summary>The native executable that all of it is about.</summary>
+    public static string Executable
     {
-        string executable = Environment.GetEnvironmentVariable("CRISHIM_BIN") is { Length: > 0 } named
-            ? named
-            : Path.Combine(Repository.Root, "out", "crishim");
-        return File.Exists(executable)
-            ? (await Tool.RunAsync(Path.Combine(Repository.Root, "systemd", "deb", "build.sh"), executable, version, folder)).Trim()
-            : throw new LabException($"{executable} is not there: a node gets the native executable. Run: make build");
+        get
+        {
+            string executable = Environment.GetEnvironmentVariable("CRISHIM_BIN") is { Length: > 0 } named
+                ? named
+                : Path.Combine(Repository.Root, "out", "crishim");
+            return File.Exists(executable)
+                ? executable
+                : throw new LabException($"{executable} is not there: a node gets the native executable. Run: make build");
+        }
+    }
+
+    /// <summary>A file of the repository's systemd folder.</summary>
+    public static string Packaging(params string[] path) => Path.Combine([Repository.Root, "systemd", .. path]);
+
+    /// <summary>crishim's package; its path. Packed for nobody to download: that is quicker.</summary>
+    public static async Task<string> BuildDebAsync(string folder, string version) =>
+        (await Tool.RunAsync(Packaging("deb", "build.sh"), Executable, version, folder, "none")).Trim();
+
+    /// <summary>What make kind-bundle makes, with version 1.0 of the package; its folder.</summary>
+    public static async Task<string> UnpackBundleAsync(string folder)
+    {
+        string archive = (await Tool.RunAsync(Packaging("kind", "bundle.sh"), Executable, "1.0", folder, "none")).Trim();
+        await Tool.RunAsync("tar", "-C", folder, "-xzf", archive);
+        return Path.Combine(folder, "crishim-kind");
     }
 
     public PodRecipe Recipe(string pod) => new(pod, Path.Combine(Node.Shared, "logs"), Node.CgroupParent) { HostNetwork = true };

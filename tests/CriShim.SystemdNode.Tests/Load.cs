@@ -42,12 +42,19 @@ internal sealed class Load : IAsyncDisposable
 
     public int Calls => Volatile.Read(ref _calls);
 
-    /// <summary>Lets the calls that are under way come to their end; what failed of all.</summary>
-    public async Task<IReadOnlyList<string>> StopAsync()
+    /// <summary>Lets the calls that are under way come to their end.</summary>
+    public async Task StopAsync()
     {
         await _stop.CancelAsync();
         await Task.WhenAll(_callers);
-        return _failures;
+    }
+
+    public void CheckThatNoCallFailed()
+    {
+        if (_failures.Count > 0)
+        {
+            Assert.Fail($"{_failures.Count} of {Calls + _failures.Count} calls failed; the first of them:\n{string.Join('\n', _failures.Take(3))}");
+        }
     }
 
     public async ValueTask DisposeAsync()
@@ -70,7 +77,7 @@ internal sealed class Load : IAsyncDisposable
         {
             lock (_failures)
             {
-                _failures.Add($"{failure.StatusCode}: {failure.Status.Detail}");
+                _failures.Add($"{failure.StatusCode}: {failure.Status.Detail} {failure.Status.DebugException}");
             }
         }
     }

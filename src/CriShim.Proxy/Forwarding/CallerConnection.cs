@@ -28,6 +28,9 @@ internal sealed class CallerConnection : Http2Connection
     // A request that a handler is to see whole and that is longer than this is forwarded without it.
     private const int MaxHeldRequest = 8 * 1024 * 1024;
 
+    // A caller that is alive answers a PING within this; one that does not is told for good without it.
+    private static readonly TimeSpan LeavePatience = TimeSpan.FromSeconds(1);
+
     private readonly Dictionary<int, Call> _calls = [];
     private readonly List<BackendConnection> _backends = [];
     private readonly List<WaitingCall> _waiting = [];
@@ -36,6 +39,7 @@ internal sealed class CallerConnection : Http2Connection
     private int _lastStreamId;
     private int _highestStreamId;
     private bool _prefaceSeen;
+    private bool _leaving;
     private bool _stopping;
 
     private readonly PeerCredentials? _peer;
@@ -190,8 +194,37 @@ internal sealed class CallerConnection : Http2Connection
 
     // ---- Stopping ----------------------------------------------------------------------------------------------------
 
-    /// <summary>No new calls; endless ones end now.</summary>
+    /// <summary>No new calls, once the caller knows; endless ones end now.</summary>
+    /// <remarks>
+    /// Two GOAWAYs (RFC 9113, 6.8): the first one admits every stream, for the caller may send a call before it has read it, and that call
+    /// would fail with a connection that is closed. When it has answered the PING behind it, it opens no more streams here, and nothing of
+    /// its own is on the way.
+    /// </remarks>
     public void BeginStop()
+    {
+        if (IsClosed || _leaving)
+        {
+            return;
+        }
+
+        _leaving = true;
+        WriteGoAway(int.MaxValue, Http2Error.NoError, "crishim is stopping"u8);
+        WriteFrame(FrameType.Ping, FrameFlags.None, 0, LeavePing);
+        Loop.After(LeavePatience, CompleteStop);
+        EndEndlessCalls();
+    }
+
+    private static ReadOnlySpan<byte> LeavePing => "leaving!"u8;
+
+    protected override void OnPingAnswered(ReadOnlySpan<byte> payload)
+    {
+        if (_leaving && payload.SequenceEqual(LeavePing))
+        {
+            CompleteStop();
+        }
+    }
+
+    private void CompleteStop()
     {
         if (IsClosed || _stopping)
         {
@@ -200,6 +233,11 @@ internal sealed class CallerConnection : Http2Connection
 
         _stopping = true;
         WriteGoAway(_lastStreamId, Http2Error.NoError, "crishim is stopping"u8);
+        EndEndlessCalls();
+    }
+
+    private void EndEndlessCalls()
+    {
         foreach (Call call in _calls.Values.Where(call => call.Method.IsEndless).ToArray())
         {
             EndForStop(call);

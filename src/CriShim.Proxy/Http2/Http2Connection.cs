@@ -494,6 +494,10 @@ internal abstract class Http2Connection
         {
             WriteLazily(FrameType.Ping, FrameFlags.Ack, 0, payload);
         }
+        else
+        {
+            OnPingAnswered(payload);
+        }
     }
 
     private void HandleWindowUpdate(int streamId, ReadOnlySpan<byte> payload)
@@ -575,6 +579,11 @@ internal abstract class Http2Connection
 
     /// <summary>Applies a new initial window to open streams; false when one would overflow.</summary>
     protected abstract bool OnInitialWindowChanged(int delta);
+
+    /// <summary>The peer has read all that was written before a PING of ours.</summary>
+    protected virtual void OnPingAnswered(ReadOnlySpan<byte> payload)
+    {
+    }
 
     protected virtual void OnSettings()
     {

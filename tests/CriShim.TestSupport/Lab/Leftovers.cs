@@ -92,12 +92,14 @@ internal static class Leftovers
 
     private static IReadOnlyList<string> CgroupDirectories(LabSlot slot) => CgroupDirectories(slot.Cgroup);
 
-    private static IEnumerable<int> ProcessesIn(string cgroup) =>
+    /// <summary>Of a cgroup and those below it.</summary>
+    public static IEnumerable<int> ProcessesIn(string cgroup) =>
         Directory.EnumerateFiles(cgroup, "cgroup.procs", SearchOption.AllDirectories)
             .SelectMany(ReadLines)
             .Select(line => int.Parse(line, CultureInfo.InvariantCulture));
 
-    private static async Task KillAsync(Func<IEnumerable<int>> processes)
+    /// <summary>kill -9, until there are none.</summary>
+    public static async Task KillAsync(Func<IEnumerable<int>> processes)
     {
         foreach (var pid in processes())
         {

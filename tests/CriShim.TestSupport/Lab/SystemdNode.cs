@@ -167,8 +167,8 @@ public sealed class SystemdNode : IAsyncDisposable
     {
         if (_nspawn is { HasExited: false })
         {
-            // Its first process dies with nspawn, and all others with that.
-            Kernel.Signal(_nspawn.Id, Kernel.SigKill);
+            // All other processes of the node die with its first one, and nspawn ends with it.
+            Kernel.Signal(_init > 0 ? _init : _nspawn.Id, Kernel.SigKill);
             await _nspawn.WaitForExitAsync().ConfigureAwait(false);
         }
 
@@ -266,41 +266,7 @@ public sealed class SystemdNode : IAsyncDisposable
             string owner = Path.GetFileName(folder).Split('-')[2];
             if (!Directory.Exists($"/proc/{owner}"))
             {
-                foreach (int nspawn in NspawnsOf(Path.GetFileName(folder)))
-                {
-                    Kernel.Signal(nspawn, Kernel.SigKill);
-                    await Condition.BecomesTrueAsync("systemd-nspawn has ended", Patience, () => !Directory.Exists($"/proc/{nspawn}"))
-                        .ConfigureAwait(false);
-                }
-
                 await RemoveAsync(folder).ConfigureAwait(false);
-            }
-        }
-    }
-
-    private static IEnumerable<int> NspawnsOf(string name)
-    {
-        foreach (string process in Directory.EnumerateDirectories("/proc"))
-        {
-            string commandLine;
-            try
-            {
-                if (!int.TryParse(Path.GetFileName(process), out _))
-                {
-                    continue;
-                }
-
-                commandLine = File.ReadAllText(Path.Combine(process, "cmdline"));
-            }
-            catch (IOException)
-            {
-                continue;
-            }
-
-            if (commandLine.StartsWith("systemd-nspawn\0", StringComparison.Ordinal)
-                && commandLine.Contains($"--machine={name}\0", StringComparison.Ordinal))
-            {
-                yield return int.Parse(Path.GetFileName(process), CultureInfo.InvariantCulture);
             }
         }
     }
@@ -308,6 +274,7 @@ public sealed class SystemdNode : IAsyncDisposable
     private static async Task RemoveAsync(string folder)
     {
         string name = Path.GetFileName(folder);
+        await Leftovers.KillAsync(() => CgroupsOf(name).SelectMany(Leftovers.ProcessesIn)).ConfigureAwait(false);
         foreach (string cgroup in CgroupsOf(name))
         {
             await Leftovers.RemoveCgroupAsync(cgroup).ConfigureAwait(false);
