@@ -270,6 +270,10 @@ public sealed partial class NodeSupervision
     public string? SandboxOf(string containerId) =>
         _containers.TryGetValue(containerId, out TrackedContainer? container) ? container.Pod.Identity.SandboxId : null;
 
+    /// <inheritdoc/>
+    public string? SandboxOfPod(string podUid) =>
+        _pods.Values.FirstOrDefault(pod => pod.RewritesViews && pod.Identity.Uid == podUid)?.Identity.SandboxId;
+
     /// <summary>The pod of a container; an event of a container that is gone has neither its name nor its attempt.</summary>
     private SupervisedPod? PodOf(string containerId, string sandboxId, ref string name, ref uint attempt)
     {

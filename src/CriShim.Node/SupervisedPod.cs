@@ -116,6 +116,17 @@ internal sealed class SupervisedPod : IDisposable
         }
     }
 
+    public bool RewritesViews
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _needs.RewritesViews;
+            }
+        }
+    }
+
     public bool IsProbeWanted(string lineage, string containerId)
     {
         lock (_lock)

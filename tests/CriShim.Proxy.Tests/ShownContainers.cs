@@ -139,6 +139,8 @@ internal sealed class ShownContainers : ISupervision
 
     public string? SandboxOf(string containerId) => null;
 
+    public string? SandboxOfPod(string podUid) => null;
+
     public string CurrentInstance(string containerId) => _current.GetValueOrDefault(containerId, containerId);
 
     public Task ReadyAsync(CancellationToken cancellationToken) => Task.CompletedTask;

@@ -12,7 +12,6 @@ internal abstract class LabRun : IAsyncDisposable
 {
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(45);
 
-    private readonly string[] _flags;
     private readonly StringBuilder _logs = new();
     /// <summary>What containerd notes late, it notes within milliseconds.</summary>
     private static readonly TimeSpan LostAfter = TimeSpan.FromSeconds(5);
@@ -30,10 +29,13 @@ internal abstract class LabRun : IAsyncDisposable
         Lab = lab;
         Relay = relay;
         Folder = folder;
-        _flags = flags;
+        Flags = flags;
         Bare = new CriCaller(lab.Containerd.SocketPath);
         Caller = new CriCaller(Path.Combine(folder, "crishim.sock"));
     }
+
+    /// <summary>Of the next crishim.</summary>
+    public string[] Flags { get; set; }
 
     public HoldingRelay Relay { get; }
 
@@ -63,7 +65,7 @@ internal abstract class LabRun : IAsyncDisposable
         _logs.Append(Crishim?.Log);
         string containerd = _isDirect ? Lab.Containerd.SocketPath : Relay.SocketPath;
         Crishim = await CrishimProcess.ServeAsync(
-            Path.Combine(Folder, "crishim.sock"), containerd, Folder, ["--config", Lab.ConfigFile, .. _flags]);
+            Path.Combine(Folder, "crishim.sock"), containerd, Folder, ["--config", Lab.ConfigFile, .. Flags]);
     }
 
     /// <summary>kill -9.</summary>

@@ -126,6 +126,9 @@ public interface ISupervision
 
     /// <summary>The sandbox of a container; null where it is not known.</summary>
     string? SandboxOf(string containerId);
+
+    /// <summary>The sandbox of a pod in which something is shown otherwise than the backend says; null: there is none.</summary>
+    string? SandboxOfPod(string podUid);
 }
 
 /// <summary>How a container is shown otherwise than the backend says.</summary>
@@ -267,4 +270,6 @@ internal sealed class NoSupervision : ISupervision
     }
 
     public string? SandboxOf(string containerId) => null;
+
+    public string? SandboxOfPod(string podUid) => null;
 }

@@ -56,9 +56,11 @@ internal sealed class ListViews(ContainerState? filter, ISupervision supervision
     private ShownAs? ShownAsOf(Container container)
     {
         (string name, uint attempt) = (container.Metadata?.Name ?? "", container.Metadata?.Attempt ?? 0);
-        ShownAs? shown = supervision.See(container.Id, container.PodSandboxId, name, attempt, container.State)?.As;
-        if (shown is ShownAs.Masked)
+        ShownContainer? seen = supervision.See(container.Id, container.PodSandboxId, name, attempt, container.State);
+        ShownAs? shown = seen?.As;
+        if (shown is ShownAs.Masked || seen is { IsForGood: true })
         {
+            // Whatever becomes of what is behind.
             return shown;
         }
 

@@ -46,7 +46,13 @@ internal static class StatsViews
         container => IsHidden(supervision.Show(container.ContainerId, metrics.PodSandboxId, "", 0)));
 
     private static bool IsHidden(ContainerStats stats, ISupervision supervision) => stats.Attributes is { } container
-        && IsHidden(supervision.Show(container.Id, "", container.Metadata?.Name ?? "", container.Metadata?.Attempt ?? 0));
+        && IsHidden(supervision.Show(container.Id, SandboxOf(container, supervision), container.Metadata?.Name ?? "", container.Metadata?.Attempt ?? 0));
+
+    /// <summary>Of a replacement whose id nobody has told yet only its labels say where it is.</summary>
+    private static string SandboxOf(ContainerAttributes container, ISupervision supervision) =>
+        supervision.SandboxOf(container.Id) is null && container.Labels.TryGetValue("io.kubernetes.pod.uid", out string? uid)
+            ? supervision.SandboxOfPod(uid) ?? ""
+            : "";
 
     // What has ended, by what is shown, has no statistics either.
     private static bool IsHidden(ShownContainer? shown) => shown?.As is ShownAs.Hidden or ShownAs.Masked;
