@@ -23,7 +23,7 @@ public abstract class SidecarLab(ContainerdVersion version) : IAsyncLifetime
     public async Task InitializeAsync()
     {
         _containerd = await PrivateContainerd.StartAsync(version);
-        // Without jitter delays are known, and short ones do where a test lets one sidecar die ten times; and a window that a slow machine
+        // Logs are small here, and what a pod may use is raised: of emulated sidecars alone. Without jitter delays are known, and short ones do where a test lets one sidecar die ten times; and a window that a slow machine
         // keeps to, for some tests hold a restart up at every step.
         await File.WriteAllTextAsync(ConfigFile, $"""
             apiVersion: crishim.io/v1alpha1
@@ -37,6 +37,10 @@ public abstract class SidecarLab(ContainerdVersion version) : IAsyncLifetime
                 outOfMemory:
                   firstDelay: 0s
                   initialDelay: 250ms
+              logRotation:
+                maxSize: 16Ki
+                interval: 1s
+              podResources: raise
             kubelet:
               rootDirectory: {Kubelet.Root}
               podLogsDirectory: {Kubelet.PodLogs}
