@@ -42,6 +42,7 @@ internal sealed class MethodTable
                     IsEndless = method.OutputType == ContainerEventResponse.Descriptor,
                     Subject = SubjectOf(method.InputType),
                     Habit = HabitOf(method.InputType),
+                    IsChange = !IsQuestion(method.Name),
                 });
             }
         }
@@ -77,6 +78,11 @@ internal sealed class MethodTable
         : input == RunPodSandboxRequest.Descriptor || input == CreateContainerRequest.Descriptor ? KubeletHabit.RunsPods
         : KubeletHabit.None;
 
+    private static bool IsQuestion(string name) =>
+        name.StartsWith("List", StringComparison.Ordinal) || name.StartsWith("Stream", StringComparison.Ordinal)
+        || name.EndsWith("Status", StringComparison.Ordinal) || name.EndsWith("Stats", StringComparison.Ordinal)
+        || name is "Version" or "ImageFsInfo" or "GetContainerEvents" or "RuntimeConfig";
+
     private static int Bucket(ReadOnlySpan<byte> path)
     {
         if (path.Length < 8)
@@ -93,6 +99,7 @@ internal sealed class MethodTable
         var method = new CriMethod(forwarded ? Encoding.ASCII.GetString(path) : Printable(path), forwarded)
         {
             IsUnknownStream = path.IndexOf(".RuntimeService/Stream"u8) > 0,
+            IsChange = forwarded,
         };
         if (forwarded && _learned < MaxLearned && path.Length <= MaxPathLength)
         {
