@@ -15,7 +15,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## install missing Debian packages; get containerd 1.6, 1.7 and 2.1 and the lab's images into out/lab
-	@tests/lab/packages.sh build lab bench
+	@tests/lab/packages.sh build lab bench monitoring
 	@tests/lab/containerd.sh $(LAB) 1.6 1.7 2.1
 	@tests/lab/images.sh $(LAB)/images
 

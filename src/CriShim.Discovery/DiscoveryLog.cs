@@ -49,4 +49,7 @@ internal static partial class DiscoveryLog
 
     [LoggerMessage(14, LogLevel.Debug, "API server: the watch's version is gone, listing again", EventName = "WatchVersionGone")]
     public static partial void WatchVersionGone(this ILogger log);
+
+    [LoggerMessage(15, LogLevel.Warning, "Events for pods are not written: {Reason} (waiting: {Waiting})", EventName = "EventsNotWritten")]
+    public static partial void EventsNotWritten(this ILogger log, string reason, int waiting);
 }

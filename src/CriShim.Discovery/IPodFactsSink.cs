@@ -47,4 +47,11 @@ public enum PodSpecSourceState
 /// <param name="Pods">How many pods it knows.</param>
 /// <param name="Refused">How many times a pod was left out because the source already knew as many as allowed.</param>
 public sealed record PodSpecSourceStatus(
-    string Name, PodSpecSourceState State, string Reason, DateTimeOffset Since, int Pods, long Refused);
+    string Name, PodSpecSourceState State, string Reason, DateTimeOffset Since, int Pods, long Refused)
+{
+    /// <summary>When it last said that what it has told is current; null: never.</summary>
+    public DateTimeOffset? LastSuccessAt { get; init; }
+
+    /// <summary>How often it became degraded, or went on being so for another reason.</summary>
+    public long Failures { get; init; }
+}

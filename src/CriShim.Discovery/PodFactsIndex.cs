@@ -112,6 +112,7 @@ public sealed class PodFactsIndex(int maxPodsPerSource, TimeProvider time, ILogg
     {
         private readonly ConcurrentDictionary<string, Entry> _entries = new(concurrencyLevel: 1, capacity: 31, StringComparer.Ordinal);
         private PodSpecSourceStatus _status = new(source, PodSpecSourceState.Starting, "", index.Now, 0, 0);
+        private long _succeededAtTicks;
 
         // Kept beside the dictionary, whose own count takes all its locks. Written by the source alone.
         private int _count;
@@ -121,7 +122,12 @@ public sealed class PodFactsIndex(int maxPodsPerSource, TimeProvider time, ILogg
 
         public PodIdentity Identity => identity;
 
-        public PodSpecSourceStatus Status => Volatile.Read(ref _status) with { Pods = Volatile.Read(ref _count), Refused = Volatile.Read(ref _refused) };
+        public PodSpecSourceStatus Status => Volatile.Read(ref _status) with
+        {
+            Pods = Volatile.Read(ref _count),
+            Refused = Volatile.Read(ref _refused),
+            LastSuccessAt = Volatile.Read(ref _succeededAtTicks) is var ticks and > 0 ? new DateTimeOffset(ticks, TimeSpan.Zero) : null,
+        };
 
         public bool IsStale => Volatile.Read(ref _status).State != PodSpecSourceState.Synced;
 
@@ -185,6 +191,11 @@ public sealed class PodFactsIndex(int maxPodsPerSource, TimeProvider time, ILogg
 
         public void Report(PodSpecSourceState state, string reason = "")
         {
+            if (state == PodSpecSourceState.Synced)
+            {
+                Volatile.Write(ref _succeededAtTicks, index.Now.UtcTicks);
+            }
+
             PodSpecSourceStatus before = _status;
             if (before.State == state && before.Reason == reason)
             {
@@ -192,7 +203,13 @@ public sealed class PodFactsIndex(int maxPodsPerSource, TimeProvider time, ILogg
             }
 
             bool entered = before.State != state;
-            Volatile.Write(ref _status, before with { State = state, Reason = reason, Since = entered ? index.Now : before.Since });
+            Volatile.Write(ref _status, before with
+            {
+                State = state,
+                Reason = reason,
+                Since = entered ? index.Now : before.Since,
+                Failures = before.Failures + (state == PodSpecSourceState.Degraded ? 1 : 0),
+            });
             if (state == PodSpecSourceState.Synced)
             {
                 index.Log.SourceSynced(source, _count);

@@ -20,6 +20,9 @@ internal sealed partial class NodeLog(ILogger logger)
     [LoggerMessage(314, LogLevel.Information, "Restart of sidecar {Container} of sandbox {SandboxId} (after container {ContainerId}) is called off: {Reason}")]
     public partial void RestartCancelled(string container, string sandboxId, string containerId, StandDownReason? reason);
 
+    [LoggerMessage(317, LogLevel.Error, "A listener failed at {Kind} of sandbox {SandboxId}; nothing depends on it")]
+    public partial void ListenerFailed(Exception exception, string kind, string sandboxId);
+
     [LoggerMessage(303, LogLevel.Information,
         "Sidecar {Container} of sandbox {SandboxId} runs again: container {ContainerId}, attempt {Attempt}, {ElapsedMs} ms after its end")]
     public partial void Restored(string container, string sandboxId, string containerId, int attempt, long elapsedMs);

@@ -26,13 +26,22 @@ public sealed partial class NodeSupervision
                     Log.EventsState($"gap, {gap.Reason}");
                     break;
                 case Containerd.Events.ContainerExited exited:
-                    Tell(
-                        exited.ContainerId,
-                        new ContainerExited(exited.ContainerId, new ContainerExit((int)exited.ExitCode, exited.OomSeen, exited.ExitedAt)));
+                    var exit = new ContainerExit((int)exited.ExitCode, exited.OomSeen, exited.ExitedAt);
+                    NoteEnd(exited.ContainerId, exit);
+                    Tell(exited.ContainerId, new ContainerExited(exited.ContainerId, exit));
                     break;
                 default:
                     break;
             }
+        }
+    }
+
+    /// <summary>How an instance ended, whatever follows from it.</summary>
+    internal void NoteEnd(string containerId, ContainerExit exit)
+    {
+        if (_containers.TryGetValue(containerId, out TrackedContainer? container))
+        {
+            Journal.Ended(container.Pod.Identity.InJournal, container.Name, containerId, container.Attempt, exit);
         }
     }
 
@@ -75,6 +84,7 @@ public sealed partial class NodeSupervision
                 return false;
             }
 
+            Interlocked.Exchange(ref _listedAtTicks, askedAt.UtcTicks);
             Tell(askedAt, sandboxes.Value.Items, containers.Value.Containers);
             if (!_known.Task.IsCompleted)
             {
@@ -136,6 +146,11 @@ public sealed partial class NodeSupervision
         (string Id, TimeSpan Timeout)[] stopped =
             [.. snapshot.Containers.Where(seen => _stoppedUnknown.ContainsKey(seen.Id)).Select(seen => (seen.Id, _stoppedUnknown[seen.Id]))];
         bool isStopped = _sandboxesStoppedUnknown.ContainsKey(sandboxId);
+        foreach (SeenContainer seen in snapshot.Containers)
+        {
+            Journal.Found(pod.Identity.InJournal, seen.Name, seen.Id, seen.Attempt, seen.CreatedAt, seen.State == BackendState.Running);
+        }
+
         try
         {
             pod.Rebuild(stored, snapshot, facts, stopped, isStopped);

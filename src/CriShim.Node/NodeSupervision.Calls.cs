@@ -120,12 +120,19 @@ public sealed partial class NodeSupervision
         string sandboxId = container.Pod.Identity.SandboxId;
         CallVerdict verdict = await AskAsync(
             container.Pod, (supervisor, _, now) => supervisor.ArbitrateStart(containerId, patience, now), deadline,
-            () => Log.StartHeld(container.Name, sandboxId, containerId), cancellationToken).ConfigureAwait(false);
+            () => Journal.StartHeld(container.Pod.Identity.InJournal, container.Name, containerId), cancellationToken).ConfigureAwait(false);
         return verdict.Verdict == Verdict.Refuse ? throw IsEnding(sandboxId) : verdict.Verdict == Verdict.Answer;
     }
 
     /// <inheritdoc/>
-    public void OnStarted(string containerId) => Tell(containerId, new ContainerStarted(containerId, Now));
+    public void OnStarted(string containerId)
+    {
+        if (_containers.TryGetValue(containerId, out TrackedContainer? container))
+        {
+            Journal.Started(container.Pod.Identity.InJournal, container.Name, containerId, container.Attempt, isReplacement: false);
+            Tell(container.Pod, new ContainerStarted(containerId, Now));
+        }
+    }
 
     /// <inheritdoc/>
     public async Task<string> BeforeStopAsync(string containerId, TimeSpan timeout, DateTime deadline, CancellationToken cancellationToken)
@@ -144,7 +151,7 @@ public sealed partial class NodeSupervision
 
         StopVerdict verdict = await AskAsync(
             container.Pod, (supervisor, mayWait, now) => supervisor.ArbitrateStop(containerId, timeout, mayWait, now), deadline,
-            () => Log.StopHeld(container.Name, container.Pod.Identity.SandboxId, containerId), cancellationToken).ConfigureAwait(false);
+            () => Journal.StopHeld(container.Pod.Identity.InJournal, container.Name, containerId), cancellationToken).ConfigureAwait(false);
         return verdict.ContainerId;
     }
 
@@ -223,7 +230,7 @@ public sealed partial class NodeSupervision
         {
             _ = await AskAsync(
                 pod, (supervisor, mayWait, now) => supervisor.ArbitrateSandboxStop(patience, mayWait, now), deadline,
-                () => Log.SandboxStopHeld(sandboxId), cancellationToken).ConfigureAwait(false);
+                () => Journal.SandboxStopHeld(pod.Identity.InJournal), cancellationToken).ConfigureAwait(false);
             await pod.OwnSandboxStop.WaitAsync(cancellationToken).ConfigureAwait(false);
             return true;
         }

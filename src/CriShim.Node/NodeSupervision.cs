@@ -5,6 +5,7 @@ using CriShim.Containerd.Runtime;
 using CriShim.Discovery;
 using CriShim.Linux.Files;
 using CriShim.Node.Draining;
+using CriShim.Node.Journal;
 using CriShim.Node.Probes;
 using CriShim.Node.State;
 using CriShim.Node.Teardown;
@@ -82,6 +83,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
         _facts = facts;
         ILogger logger = loggers.CreateLogger("CriShim.Supervision");
         Log = new NodeLog(logger);
+        Journal = new NodeJournal(Log, options.Listeners, time);
         Store = new StateStore(options.StateDirectory, logger);
         _limit = new NodeRestartLimit(options.Restart.NodeLimit, Now);
         _slotTimer = time.CreateTimer(static state => ((NodeSupervision)state!).GrantSlots(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
@@ -104,6 +106,9 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
 
     /// <summary>Ends all pods of the node, when an operator or the node's shutdown says so.</summary>
     public NodeDrain Drain { get; }
+
+    /// <summary>What supervision does, decides and sees.</summary>
+    public NodeJournal Journal { get; }
 
     internal SupervisionOptions Options { get; }
 
@@ -249,6 +254,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
         }
 
         Store.Forget(sandboxId);
+        Journal.Forget(sandboxId);
     }
 
     /// <summary>A pod's part in what is asked for every call.</summary>
@@ -278,28 +284,6 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
 
     internal void OnViewChanged(string containerId) => ViewChanged?.Invoke(containerId);
 
-    internal void OnDecision(PodIdentity pod, RestartDecision decision)
-    {
-        if (decision.Outcome != RestartOutcome.None)
-        {
-            if (decision.Outcome == RestartOutcome.Cancelled)
-            {
-                Log.RestartCancelled(decision.Lineage, pod.SandboxId, decision.ContainerId, decision.OutcomeReason);
-            }
-        }
-        else if (decision.Kind == DecisionKind.Restart)
-        {
-            double delay = decision.Due is { } due ? Math.Max(0, (due - decision.At).TotalMilliseconds) : 0;
-            Log.RestartDecided(
-                decision.Lineage, pod.SandboxId, decision.ContainerId, decision.Attempt, decision.Cause, decision.ExitCode, (long)delay);
-        }
-        else
-        {
-            Log.LeftAlone(
-                decision.Lineage, pod.SandboxId, decision.ContainerId, decision.Attempt, decision.Cause, decision.ExitCode, decision.Kind, decision.Reason);
-        }
-    }
-
     internal void OnRestored(PodIdentity pod, StartReplacement command, DateTimeOffset at)
     {
         LineageView? view = _pods.TryGetValue(pod.SandboxId, out SupervisedPod? supervised)
@@ -308,8 +292,9 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
 
         // What dies at once may have died again before the reply to its start.
         DateTimeOffset? ended = view?.Tally.Deaths.LastOrDefault(death => death.Attempt < command.Attempt)?.FinishedAt;
-        Log.Restored(
-            command.Lineage, pod.SandboxId, command.ContainerId, command.Attempt, ended is null ? -1 : (long)(at - ended.Value).TotalMilliseconds);
+        Journal.Restored(
+            pod.InJournal, command.Lineage, command.ContainerId, command.Attempt,
+            ended is null ? null : at > ended.Value ? at - ended.Value : TimeSpan.Zero);
     }
 
     /// <summary>Lists one sandbox, and tells its supervisor.</summary>
@@ -380,7 +365,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
             annotations is null ? new Dictionary<string, string>() : new Dictionary<string, string>(annotations));
         foreach (var error in annotation.Errors)
         {
-            Log.AnnotationWrong(identity.Namespace, identity.Name, error.ToString());
+            Journal.AnnotationWrong(identity.InJournal, error);
         }
 
         var fresh = new SupervisedPod(this, identity, annotation);

@@ -24,7 +24,7 @@ internal sealed class Replacements(NodeSupervision node, RuntimeAdapter backend,
         CreateContainerRequest? recorded = await RecordedAsync(pod, command.Lineage).ConfigureAwait(false);
         if (recorded?.Config is null)
         {
-            node.Log.RequestUnknown(command.Lineage, sandboxId);
+            node.Journal.RequestUnknown(pod.Identity.InJournal, command.Lineage);
             pod.Tell(new ReplacementFailed(command.Lineage, command.Attempt, ReplacementFailure.Refused));
             return;
         }
@@ -55,7 +55,7 @@ internal sealed class Replacements(NodeSupervision node, RuntimeAdapter backend,
             _ = files.RemoveTerminationLog(terminationLog);
         }
 
-        node.Log.ReplacementFailed(command.Lineage, sandboxId, command.Attempt, "CreateContainer", result.Failure!);
+        node.Journal.ReplacementFailed(pod.Identity.InJournal, command.Lineage, command.Attempt, "CreateContainer", result.Failure!);
         pod.Tell(new ReplacementFailed(command.Lineage, command.Attempt, MeaningOf(result.Failure!)));
     }
 
@@ -64,12 +64,13 @@ internal sealed class Replacements(NodeSupervision node, RuntimeAdapter backend,
         CallResult<StartContainerResponse> result = await backend.StartContainerAsync(command.ContainerId, CancellationToken.None).ConfigureAwait(false);
         if (result.Failure is { } failure)
         {
-            node.Log.ReplacementFailed(command.Lineage, pod.Identity.SandboxId, command.Attempt, "StartContainer", failure);
+            node.Journal.ReplacementFailed(pod.Identity.InJournal, command.Lineage, command.Attempt, "StartContainer", failure);
             pod.Tell(new ReplacementFailed(command.Lineage, command.Attempt, MeaningOf(failure)));
             return;
         }
 
         DateTimeOffset startedAt = node.Now;
+        node.Journal.Started(pod.Identity.InJournal, command.Lineage, command.ContainerId, command.Attempt, isReplacement: true);
         pod.Tell(new ReplacementStarted(command.ContainerId, startedAt));
         node.OnRestored(pod.Identity, command, startedAt);
 
@@ -95,7 +96,7 @@ internal sealed class Replacements(NodeSupervision node, RuntimeAdapter backend,
                 await backend.UpdateContainerResourcesAsync(update, CancellationToken.None).ConfigureAwait(false);
             if (result.Failure is { } failure)
             {
-                node.Log.ReplacementFailed(command.Lineage, pod.Identity.SandboxId, -1, "UpdateContainerResources", failure);
+                node.Journal.ReplacementFailed(pod.Identity.InJournal, command.Lineage, -1, "UpdateContainerResources", failure);
             }
         }
     }
@@ -143,7 +144,7 @@ internal sealed class Replacements(NodeSupervision node, RuntimeAdapter backend,
             return;
         }
 
-        node.Log.InstanceRemoved(command.ContainerId, command.Lineage, pod.Identity.SandboxId, command.Reason.ToString());
+        node.Journal.InstanceRemoved(pod.Identity.InJournal, command.Lineage, command.ContainerId, command.Reason);
         pod.Tell(new ContainerRemoved(command.ContainerId));
         if (status.Value?.Status is { } last)
         {
@@ -161,6 +162,7 @@ internal sealed class Replacements(NodeSupervision node, RuntimeAdapter backend,
         }
         else if (result.Value?.Status is { State: ContainerState.ContainerExited } status)
         {
+            node.NoteEnd(command.ContainerId, ExitOf(status));
             pod.Tell(new ContainerExited(command.ContainerId, ExitOf(status)) { IsListed = true });
         }
     }

@@ -24,6 +24,7 @@ internal sealed class SupervisedPod : IDisposable
     private readonly Dictionary<string, Task> _work = new(StringComparer.Ordinal);
     private PodSupervisor _supervisor;
     private TaskCompletionSource _changed = NewSignal();
+    private readonly Journal.PodPassage _passage;
     private PodNeeds _needs;
     private bool _forgotten;
     private int _sandboxStopCallers;
@@ -36,6 +37,7 @@ internal sealed class SupervisedPod : IDisposable
         Identity = identity;
         Annotation = annotation;
         AddedAt = node.Now;
+        _passage = new Journal.PodPassage(node.Journal, identity.InJournal);
         _supervisor = new PodSupervisor(OptionsOf(node, identity));
         _timer = node.Time.CreateTimer(static state => ((SupervisedPod)state!).Tell(new TimerDue()), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         Tell(new AnnotationChanged(annotation));
@@ -255,6 +257,24 @@ internal sealed class SupervisedPod : IDisposable
         }
     }
 
+    /// <summary>As operators see it.</summary>
+    public PodOverview Overview()
+    {
+        lock (_lock)
+        {
+            return new PodOverview
+            {
+                SandboxId = Identity.SandboxId,
+                Namespace = Identity.Namespace,
+                Name = Identity.Name,
+                Uid = Identity.Uid,
+                IsReady = _supervisor.IsSandboxReady && !_forgotten,
+                IsTerminating = _supervisor.IsTerminating,
+                Lineages = [.. _supervisor.Views(_node.Now).OrderBy(lineage => lineage.Name, StringComparer.Ordinal)],
+            };
+        }
+    }
+
     /// <summary>Completes when the calls to the backend that are under way have ended.</summary>
     public Task DrainAsync()
     {
@@ -325,7 +345,7 @@ internal sealed class SupervisedPod : IDisposable
                     _node.Completions.OnShown(this, completed);
                     break;
                 case GateOpened gate:
-                    _node.Log.GateOpened(gate.Lineage, Identity.SandboxId, gate.Reason);
+                    _node.Journal.GateOpened(Identity.InJournal, gate.Lineage, gate.Reason);
                     break;
                 case RunPreStop hook:
                     _ = Run(() => _node.Endings.RunHookAsync(this, hook));
@@ -352,7 +372,7 @@ internal sealed class SupervisedPod : IDisposable
                     _ = _timer.Change(delay > TimeSpan.Zero ? delay : TimeSpan.Zero, Timeout.InfiniteTimeSpan);
                     break;
                 case Explain explain:
-                    _node.OnDecision(Identity, explain.Decision);
+                    _node.Journal.Decided(Identity.InJournal, explain.Decision);
                     break;
                 case ViewChanged changed:
                     _node.OnViewChanged(changed.ContainerId);
@@ -360,6 +380,7 @@ internal sealed class SupervisedPod : IDisposable
                 case ForgetRecords:
                     _forgotten = true;
                     _ = _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+                    _passage.Gone(_node.Now);
                     _node.Forget(this);
                     break;
                 default:
@@ -367,6 +388,7 @@ internal sealed class SupervisedPod : IDisposable
             }
         }
 
+        _passage.Look(_supervisor, _node.Now);
         PodNeeds needs = _forgotten ? default : new PodNeeds(_supervisor.ChangesViews, _supervisor.HasDeaths, _supervisor.WatchesEnds);
         _node.Count(_needs, needs);
         _needs = needs;

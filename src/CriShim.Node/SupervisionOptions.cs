@@ -1,4 +1,5 @@
 using CriShim.Linux.Files;
+using CriShim.Node.Journal;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Supervisor;
 using CriShim.Supervision.Teardown;
@@ -37,4 +38,7 @@ public sealed record SupervisionOptions
 
     /// <summary>Where logs, their links and termination logs are.</summary>
     public ContainerFileRoots Files { get; init; } = new();
+
+    /// <summary>Who wants to know what supervision does, as it happens.</summary>
+    public IReadOnlyList<IHappeningListener> Listeners { get; init; } = [];
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics.Metrics;
 using CriShim.Linux;
 using CriShim.Proxy.Forwarding;
 using CriShim.Proxy.Services;
@@ -12,17 +13,31 @@ public sealed class ProxyServer : IAsyncDisposable
     private readonly UnixListener _listener;
     private readonly ProxyLog _log;
     private readonly ProxyLoop _loop;
+    private readonly ProxyMetrics? _metrics;
     private bool _disposed;
 
     /// <summary>Takes ownership of <paramref name="listener"/>.</summary>
-    public ProxyServer(ProxyOptions options, UnixListener listener, ILoggerFactory loggerFactory, TimeProvider? time = null, ISupervision? supervision = null)
+    /// <param name="options">Validated.</param>
+    /// <param name="listener">Where callers come.</param>
+    /// <param name="loggerFactory">Where it logs.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="supervision">What has a say in calls.</param>
+    /// <param name="meters">Where calls are measured; null: nowhere.</param>
+    public ProxyServer(
+        ProxyOptions options, UnixListener listener, ILoggerFactory loggerFactory, TimeProvider? time = null, ISupervision? supervision = null,
+        IMeterFactory? meters = null)
     {
         _options = options;
         _listener = listener;
         _log = new ProxyLog(loggerFactory.CreateLogger("CriShim.Proxy"));
         supervision ??= new NoSupervision();
         time ??= TimeProvider.System;
-        _loop = new ProxyLoop(options.BackendSocketPath, new MethodTable(), listener, _log, time) { RewritesViews = () => supervision.RewritesViews };
+        _metrics = meters is null ? null : new ProxyMetrics(meters, time);
+        _loop = new ProxyLoop(options.BackendSocketPath, new MethodTable(), listener, _log, time)
+        {
+            RewritesViews = () => supervision.RewritesViews,
+            Metrics = _metrics,
+        };
         var service = new RuntimeService(loggerFactory.CreateLogger("CriShim.RuntimeService"), supervision, time);
         foreach ((string path, TypedMethod method) in service.Bind())
         {
@@ -65,6 +80,7 @@ public sealed class ProxyServer : IAsyncDisposable
             _disposed = true;
             await StopAsync(TimeSpan.Zero).ConfigureAwait(false);
             _loop.Dispose();
+            _metrics?.Dispose();
         }
     }
 }

@@ -38,6 +38,8 @@ internal sealed class TestBed : IAsyncDisposable
 
     public RecordedLog Log { get; } = new();
 
+    public RecordedMeters Meters { get; } = new();
+
     public ProxyServer? Proxy { get; private set; }
 
     public string BackendPath => Path.Combine(_directory, "backend.sock");
@@ -128,6 +130,7 @@ internal sealed class TestBed : IAsyncDisposable
             await _raw.DisposeAsync();
         }
 
+        Meters.Dispose();
         Directory.Delete(_directory, recursive: true);
         Assert.True(Log.Failures.IsEmpty, $"the proxy logged errors: {string.Join('\n', Log.Failures)}");
     }
@@ -138,7 +141,8 @@ internal sealed class TestBed : IAsyncDisposable
         {
             Log.LowestLevel = Route == Route.Looking ? LogLevel.Debug : LogLevel.Warning;
             var options = new ProxyOptions { BackendSocketPath = BackendPath };
-            Proxy = new ProxyServer(options, UnixListener.Bind(CallerPath, UnixFileMode.UserRead | UnixFileMode.UserWrite), Log, supervision: Supervision);
+            var listener = UnixListener.Bind(CallerPath, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            Proxy = new ProxyServer(options, listener, Log, supervision: Supervision, meters: Meters);
             Proxy.Start();
         }
     }

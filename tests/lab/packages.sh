@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the Debian packages that a purpose needs and that are missing; says nothing when there is nothing to do.
 #
-#   packages.sh PURPOSE...     build | lab | bench
+#   packages.sh PURPOSE...     build | lab | bench | monitoring
 #
 # What is asked is whether the thing is there, not the package: a machine may have runc from elsewhere (Docker's
 # containerd.io brings one), and installing Debian's would then remove that.
@@ -33,8 +33,12 @@ for purpose in "$@"; do
         need nginx-light have nginx
         need nghttp2-client have h2load
         ;;
+    monitoring)
+        need prometheus have promtool
+        need chromium have chromium
+        ;;
     *)
-        echo "packages.sh: unknown purpose '$purpose' (build, lab, bench)" >&2
+        echo "packages.sh: unknown purpose '$purpose' (build, lab, bench, monitoring)" >&2
         exit 2
         ;;
     esac

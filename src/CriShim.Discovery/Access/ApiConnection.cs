@@ -106,8 +106,36 @@ internal sealed class ApiConnection : IDisposable
     /// <exception cref="SpecSourceException">No answer, or another status.</exception>
     public async Task<HttpResponseMessage> GetAsync(string pathAndQuery, string? bearerToken, CancellationToken cancellationToken)
     {
+        using var request = NewRequest(HttpMethod.Get, pathAndQuery, bearerToken);
+        HttpResponseMessage response = await SendAsync(request, cancellationToken).ConfigureAwait(false);
+        if (response.StatusCode == HttpStatusCode.OK)
+        {
+            return response;
+        }
+
+        using (response)
+        {
+            throw Refusal(response);
+        }
+    }
+
+    /// <summary>Sends one object, and leaves what is answered beside the status.</summary>
+    /// <returns>The status, whatever it is.</returns>
+    /// <exception cref="SpecSourceException">No answer.</exception>
+    public async Task<HttpStatusCode> WriteAsync(
+        HttpMethod method, string path, string mediaType, byte[] body, string? bearerToken, CancellationToken cancellationToken)
+    {
+        using var request = NewRequest(method, path, bearerToken);
+        request.Content = new ByteArrayContent(body);
+        request.Content.Headers.ContentType = new MediaTypeHeaderValue(mediaType);
+        using HttpResponseMessage response = await SendAsync(request, cancellationToken).ConfigureAwait(false);
+        return response.StatusCode;
+    }
+
+    private HttpRequestMessage NewRequest(HttpMethod method, string pathAndQuery, string? bearerToken)
+    {
         // A server address may have a path of its own (a proxy that serves many clusters).
-        using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(Address.GetLeftPart(UriPartial.Path).TrimEnd('/') + pathAndQuery))
+        var request = new HttpRequestMessage(method, new Uri(Address.GetLeftPart(UriPartial.Path).TrimEnd('/') + pathAndQuery))
         {
             Version = HttpVersion.Version11,
         };
@@ -120,24 +148,18 @@ internal sealed class ApiConnection : IDisposable
             request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", bearerToken);
         }
 
-        HttpResponseMessage response;
+        return request;
+    }
+
+    private async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+    {
         try
         {
-            response = await _calls.SendAsync(request, cancellationToken).ConfigureAwait(false);
+            return await _calls.SendAsync(request, cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e) when (FindReason(e) is not null)
         {
             throw new SpecSourceException(FindReason(e)!);
-        }
-
-        if (response.StatusCode == HttpStatusCode.OK)
-        {
-            return response;
-        }
-
-        using (response)
-        {
-            throw Refusal(response);
         }
     }
 

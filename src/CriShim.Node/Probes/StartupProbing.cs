@@ -21,7 +21,7 @@ internal sealed class StartupProbing(NodeSupervision node, RuntimeAdapter backen
 
         if (StartupProbe.Read(command.Probe, out string fault) is not { } probe)
         {
-            node.Log.ProbeNotRun(command.Lineage, pod.Identity.SandboxId, fault);
+            node.Journal.ProbeNotRun(pod.Identity.InJournal, command.Lineage, command.ContainerId, fault);
             await AwaitRunningAsync(pod, command).ConfigureAwait(false);
             return;
         }
@@ -34,7 +34,7 @@ internal sealed class StartupProbing(NodeSupervision node, RuntimeAdapter backen
             if (sandbox.Value?.Status is { } status && !IPAddress.TryParse(status.Network?.Ip, out address))
             {
                 // On the host's network nothing tells the pod's ports from the node's.
-                node.Log.ProbeNotRun(command.Lineage, pod.Identity.SandboxId, "the pod has no address of its own");
+                node.Journal.ProbeNotRun(pod.Identity.InJournal, command.Lineage, command.ContainerId, "the pod has no address of its own");
                 await AwaitRunningAsync(pod, command).ConfigureAwait(false);
                 return;
             }

@@ -48,6 +48,7 @@ public sealed partial class StateStore
     private readonly Lock _sizes = new();
     private readonly Dictionary<string, long> _requestBytes = [];
     private long _totalBytes;
+    private long _failures;
 
     /// <summary>Opens, and if need be makes, the folder.</summary>
     /// <exception cref="IOException">The folder can't be made.</exception>
@@ -59,6 +60,21 @@ public sealed partial class StateStore
         _ = Directory.CreateDirectory(root, PrivateFolder);
         File.SetUnixFileMode(root, PrivateFolder);
     }
+
+    /// <summary>What the requests take that are kept, in bytes.</summary>
+    public long RequestBytes
+    {
+        get
+        {
+            lock (_sizes)
+            {
+                return _totalBytes;
+            }
+        }
+    }
+
+    /// <summary>How many records could not be written or read since the start.</summary>
+    public long Failures => Interlocked.Read(ref _failures);
 
     /// <summary>Reads everything; a file that can't be read is set aside (renamed) with a log line, and the rest goes on.</summary>
     public IReadOnlyList<StoredSandbox> Load()
@@ -320,6 +336,7 @@ public sealed partial class StateStore
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             StateLog.WriteFailed(_logger, path, exception.Message);
+            _ = Interlocked.Increment(ref _failures);
 
             // Where there is no room, half a file takes the last of it.
             Delete(fresh);
@@ -330,6 +347,7 @@ public sealed partial class StateStore
     private void SetAside(string path, string reason)
     {
         StateLog.RecordSetAside(_logger, path, reason);
+        _ = Interlocked.Increment(ref _failures);
         try
         {
             File.Move(path, path + ".bad", overwrite: true);

@@ -16,7 +16,7 @@ internal sealed class Endings(NodeSupervision node, RuntimeAdapter backend)
         if (node.HookOf(command.ContainerId) is { } hook)
         {
             long began = node.Time.GetTimestamp();
-            node.Log.HookBegan(command.Lineage, pod.Identity.SandboxId);
+            node.Journal.HookBegan(pod.Identity.InJournal, command.Lineage, command.ContainerId);
             if (!hook.IsCommand)
             {
                 await Task.Delay(hook.Sleep < command.Limit ? hook.Sleep : command.Limit, node.Time, node.Stopping).ConfigureAwait(false);
@@ -28,11 +28,12 @@ internal sealed class Endings(NodeSupervision node, RuntimeAdapter backend)
                 if (result.Value is not { ExitCode: 0 })
                 {
                     // As for the kubelet: a hook that fails ends the container no less.
-                    node.Log.HookFailed(command.Lineage, pod.Identity.SandboxId, result.Value?.ExitCode, result.Failure);
+                    node.Journal.HookFailed(
+                        pod.Identity.InJournal, command.Lineage, command.ContainerId, result.Value?.ExitCode, result.Failure);
                 }
             }
 
-            node.Log.HookEnded(command.Lineage, pod.Identity.SandboxId, (long)node.Time.GetElapsedTime(began).TotalMilliseconds);
+            node.Journal.HookEnded(pod.Identity.InJournal, command.Lineage, command.ContainerId, node.Time.GetElapsedTime(began));
         }
 
         pod.Tell(new PreStopEnded(command.ContainerId));
@@ -40,7 +41,7 @@ internal sealed class Endings(NodeSupervision node, RuntimeAdapter backend)
 
     public async Task StopAsync(SupervisedPod pod, StopInstance command)
     {
-        node.Log.StopSent(command.Lineage, pod.Identity.SandboxId, command.ContainerId, command.Grace.TotalSeconds);
+        node.Journal.StopSent(pod.Identity.InJournal, command.Lineage, command.ContainerId, command.Grace);
         CallResult<StopContainerResponse> result =
             await backend.StopContainerAsync(command.ContainerId, command.Grace, node.Stopping).ConfigureAwait(false);
         if (result.Failure is { Kind: FailureKind.NotFound })
@@ -49,7 +50,7 @@ internal sealed class Endings(NodeSupervision node, RuntimeAdapter backend)
         }
         else if (result.Failure is { } failure)
         {
-            node.Log.StopFailed(command.Lineage, pod.Identity.SandboxId, command.ContainerId, failure);
+            node.Journal.StopFailed(pod.Identity.InJournal, command.Lineage, command.ContainerId, failure);
         }
 
         pod.Tell(new StopAnswered(command.ContainerId, result.IsOk));
@@ -60,13 +61,13 @@ internal sealed class Endings(NodeSupervision node, RuntimeAdapter backend)
         CallResult<StopPodSandboxResponse> result = await backend.StopPodSandboxAsync(pod.Identity.SandboxId, node.Stopping).ConfigureAwait(false);
         if (result.IsOk || result.Failure!.Kind == FailureKind.NotFound)
         {
-            node.Log.SandboxStopped(pod.Identity.SandboxId);
+            node.Journal.SandboxStopped(pod.Identity.InJournal);
             pod.Tell(new SandboxStopped());
         }
         else
         {
             // The next list that says ready has it tried again.
-            node.Log.SandboxStopFailed(pod.Identity.SandboxId, result.Failure);
+            node.Journal.SandboxStopFailed(pod.Identity.InJournal, result.Failure);
         }
     }
 }

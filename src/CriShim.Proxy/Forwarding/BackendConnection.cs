@@ -93,6 +93,7 @@ internal sealed class BackendConnection : Http2Connection
 
         if (endStream)
         {
+            call.OnBackendEnded();
             call.Status ??= ReadStatus(fields);
         }
 
@@ -161,6 +162,11 @@ internal sealed class BackendConnection : Http2Connection
         if (flowControlled > payload.Length)
         {
             flow.OnDrained(flowControlled - payload.Length);
+        }
+
+        if (endStream)
+        {
+            call.OnBackendEnded();
         }
 
         call.Typed?.Observe(payload);

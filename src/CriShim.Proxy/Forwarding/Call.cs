@@ -25,6 +25,8 @@ internal sealed class Call
     private int _prefixLength;
     private int _holds;
     private long _startedAt;
+    private long _forwardedAt;
+    private long _backendEndedAt;
     private bool _concluded;
 
     public Call(ProxyLoop loop)
@@ -69,6 +71,8 @@ internal sealed class Call
         CallerStreamId = streamId;
         Method = method;
         _startedAt = timestamp;
+        _forwardedAt = 0;
+        _backendEndedAt = 0;
         _prefixLength = 0;
         _concluded = false;
         ResponseStarted = false;
@@ -80,15 +84,26 @@ internal sealed class Call
         ToBackend.Source = caller;
         ToBackend.SourceStreamId = streamId;
         ToCaller.Attach(caller, streamId);
+        _loop.Metrics?.OnStarted(method);
     }
 
     public void AttachBackend(BackendConnection backend, int streamId)
     {
         Backend = backend;
         BackendStreamId = streamId;
+        _forwardedAt = _loop.Time.GetTimestamp();
         ToBackend.Attach(backend, streamId);
         ToCaller.Source = backend;
         ToCaller.SourceStreamId = streamId;
+    }
+
+    /// <summary>The backend's answer is whole.</summary>
+    public void OnBackendEnded()
+    {
+        if (_backendEndedAt == 0)
+        {
+            _backendEndedAt = _loop.Time.GetTimestamp();
+        }
     }
 
     public void Hold() => _holds++;
@@ -214,6 +229,7 @@ internal sealed class Call
     {
         if (Backend is { } backend)
         {
+            OnBackendEnded();
             Backend = null;
             ToBackend.Abandon();
             ToCaller.SourceEnded = true;
@@ -222,13 +238,13 @@ internal sealed class Call
         }
     }
 
-    /// <summary>The outcome is known: log it, once.</summary>
+    /// <summary>The outcome is known: tell it, once.</summary>
     private void Conclude()
     {
         if (!_concluded)
         {
             _concluded = true;
-            _loop.OnCallConcluded(this, _startedAt);
+            _loop.OnCallConcluded(this, new CallTimes(_startedAt, _forwardedAt, _backendEndedAt, _loop.Time.GetTimestamp()));
         }
     }
 }

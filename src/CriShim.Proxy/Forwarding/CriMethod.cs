@@ -57,6 +57,12 @@ internal sealed class CriMethod
     /// </summary>
     public bool IsUnknownStream { get; init; }
 
+    /// <summary>It answers with a stream, as far as this build knows.</summary>
+    public bool IsStream { get; init; }
+
+    /// <summary>How metrics name it; methods that this build does not know share one name.</summary>
+    public KeyValuePair<string, object?> Label { get; init; } = new("method", "other");
+
     public SubjectField Subject { get; init; }
 
     public KubeletHabit Habit { get; init; }

@@ -40,6 +40,8 @@ internal sealed class MethodTable
                 Add(new CriMethod($"/{service.FullName}/{method.Name}", isForwarded: true)
                 {
                     IsEndless = method.OutputType == ContainerEventResponse.Descriptor,
+                    IsStream = method.IsServerStreaming || method.IsClientStreaming,
+                    Label = new("method", method.Name),
                     Subject = SubjectOf(method.InputType),
                     Habit = HabitOf(method.InputType),
                     IsChange = !IsQuestion(method.Name),
@@ -96,9 +98,11 @@ internal sealed class MethodTable
     private CriMethod Learn(ReadOnlySpan<byte> path)
     {
         bool forwarded = _learns && IsForwarded(path);
+        bool isStream = path.IndexOf(".RuntimeService/Stream"u8) > 0;
         var method = new CriMethod(forwarded ? Encoding.ASCII.GetString(path) : Printable(path), forwarded)
         {
-            IsUnknownStream = path.IndexOf(".RuntimeService/Stream"u8) > 0,
+            IsUnknownStream = isStream,
+            IsStream = isStream,
             IsChange = forwarded,
         };
         if (forwarded && _learned < MaxLearned && path.Length <= MaxPathLength)

@@ -75,6 +75,9 @@ internal sealed class ProxyLoop : IDisposable
 
     public ProxyLog Log { get; }
 
+    /// <summary>Null: nothing is measured.</summary>
+    public ProxyMetrics? Metrics { get; init; }
+
     public TimeProvider Time { get; }
 
     public MethodTable Methods { get; }
@@ -163,6 +166,7 @@ internal sealed class ProxyLoop : IDisposable
         ulong token = _nextToken++;
         connection.Token = token;
         _connections.Add(token, connection);
+        Metrics?.OnConnected(connection is CallerConnection);
         _epoll.Add(connection.Descriptor, token, edgeTriggered: true);
     }
 
@@ -267,9 +271,11 @@ internal sealed class ProxyLoop : IDisposable
         }
     }
 
-    public void OnCallConcluded(Call call, long startedAt)
+    public void OnCallConcluded(Call call, in CallTimes times)
     {
         StatusCode code = call.Status ?? StatusCode.Unknown;
+        long startedAt = times.StartedAt;
+        Metrics?.OnConcluded(call.Method, code, times);
         if (code == StatusCode.OK)
         {
             if (Log.IsDebug)
@@ -498,6 +504,7 @@ internal sealed class ProxyLoop : IDisposable
         {
             if (_connections.Remove(connection.Token))
             {
+                Metrics?.OnDisconnected(connection is CallerConnection);
                 StreamSocket.Close(connection.Descriptor);
             }
         }

@@ -17,6 +17,9 @@ internal sealed class ServeCommand
     private readonly Option<string?> _admin = Text(
         ServeFlags.AdminName, "ADDRESS|off", "Socket for crishim's own commands, root only: unix:///path or /path.");
 
+    private readonly Option<string?> _metrics = Text(
+        ServeFlags.MetricsName, "IP:PORT|off", "Where metrics, health and the status page are read over HTTP. Without configuration loopback only.");
+
     private readonly Option<string?> _logFormat = Text(ServeFlags.LogFormatName, "console|json", "How log lines look.");
 
     private readonly Option<string?> _logLevel = Text(ServeFlags.LogLevelName, "trace|debug|info|warn|error", "Lowest level that is logged.");
@@ -45,7 +48,7 @@ internal sealed class ServeCommand
         Command = new Command("serve", "Listens on a Unix socket and forwards CRI calls to containerd. Flags override the configuration file.");
         foreach (Option option in (ReadOnlySpan<Option>)
         [
-            _config, _listen, _containerd, _admin, _logFormat, _logLevel, _supervise, _stateDirectory, _kubeconfig, _nodeName, _podManifests,
+            _config, _listen, _containerd, _admin, _metrics, _logFormat, _logLevel, _supervise, _stateDirectory, _kubeconfig, _nodeName, _podManifests,
             _checkConfig,
         ])
         {
@@ -63,6 +66,7 @@ internal sealed class ServeCommand
         Listen = Value(parse, _listen),
         Containerd = Value(parse, _containerd),
         Admin = Value(parse, _admin),
+        Metrics = Value(parse, _metrics),
         LogFormat = Value(parse, _logFormat),
         LogLevel = Value(parse, _logLevel),
         Supervise = Value(parse, _supervise),

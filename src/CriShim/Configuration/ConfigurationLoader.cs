@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net;
 using CriShim.Linux;
 using CriShim.Linux.Files;
 using CriShim.Supervision;
@@ -18,7 +19,7 @@ internal sealed class ConfigurationLoader
     /// <summary>All there is, section by section; "" is the top level.</summary>
     private static readonly Dictionary<string, string[]> Known = new(StringComparer.Ordinal)
     {
-        [""] = ["apiVersion", "kind", "listen", "containerd", "admin", "log", "shutdown", "supervision", "discovery", "kubelet"],
+        [""] = ["apiVersion", "kind", "listen", "containerd", "admin", "log", "shutdown", "supervision", "discovery", "kubelet", "metrics", "events"],
         ["listen"] = ["address", "mode", "group"],
         ["containerd"] = ["address"],
         ["admin"] = ["address"],
@@ -39,6 +40,8 @@ internal sealed class ConfigurationLoader
         ["supervision.restart.annotationBounds.resetAfter"] = ["least", "most"],
         ["supervision.teardown"] = ["maxGrace", "sidecarFloor", "unprovenHold", "notHeldUpTo", "impatientBelow", "impatientTotal", "gateLimit"],
         ["discovery"] = ["nodeName", "kubeconfig", "podManifests", "kubeletPods"],
+        ["events"] = ["kubernetes"],
+        ["metrics"] = ["address", "allowRemote"],
         ["kubelet"] = ["rootDirectory", "podLogsDirectory", "containerLogsDirectory"],
     };
 
@@ -97,6 +100,8 @@ internal sealed class ConfigurationLoader
         string kubeletRoot = Take<string>("kubelet.rootDirectory", null, null, Path.GetDirectoryName(files.KubeletPods)!, SettingRules.AbsolutePath);
         string podLogs = Take<string>("kubelet.podLogsDirectory", null, null, files.PodLogs, SettingRules.AbsolutePath);
         string containerLogs = Take<string>("kubelet.containerLogsDirectory", null, null, files.ContainerLogs, SettingRules.AbsolutePath);
+        MetricsConfiguration metrics = TakeMetrics(flags.Metrics);
+        bool writesEvents = Take<bool>("events.kubernetes", null, null, "on", SettingRules.OnOrOff);
         CheckSocketsDiffer("listen.address", listen, "containerd.address", containerd, "calls would go round in a circle");
         CheckSocketsDiffer("listen.address", listen, "admin.address", admin, "the kubelet's calls and crishim's own need a socket each");
         CheckSocketsDiffer("containerd.address", containerd, "admin.address", admin, "crishim would take containerd's place");
@@ -121,6 +126,8 @@ internal sealed class ConfigurationLoader
                 {
                     NodeName = nodeName, Kubeconfig = kubeconfig, PodManifests = podManifests, KubeletPods = kubeletPods,
                 },
+                Metrics = metrics,
+                Events = new EventsConfiguration { WritesKubernetesEvents = writesEvents },
                 ContainerFiles = files with { PodLogs = podLogs, ContainerLogs = containerLogs, KubeletPods = Path.Combine(kubeletRoot, "pods") },
             },
         };
@@ -166,6 +173,22 @@ internal sealed class ConfigurationLoader
         }
 
         return restart;
+    }
+
+    private MetricsConfiguration TakeMetrics(string? flag)
+    {
+        const string place = "metrics.address";
+        IPEndPoint? address = Take<IPEndPoint?>(place, ServeFlags.MetricsName, flag, MetricsConfiguration.DefaultAddress, SettingRules.TcpAddress);
+        bool allowRemote = Take<bool>("metrics.allowRemote", null, null, "false", SettingRules.YesOrNo);
+        if (address is not null && !allowRemote && !IPAddress.IsLoopback(address.Address) && !_faulty.Contains(place))
+        {
+            EffectiveSetting given = _effective.Find(s => s.Path == place)!;
+            _errors.Add(new ConfigurationError(
+                given.Origin, given.Origin == ServeFlags.MetricsName ? null : place, given.Text,
+                "must be a loopback address, such as 127.0.0.1:9653, unless metrics.allowRemote is true: names of pods and containers are read there"));
+        }
+
+        return new MetricsConfiguration { Address = address, AllowsRemote = allowRemote };
     }
 
     private TeardownOptions TakeTeardown()

@@ -1,3 +1,4 @@
+using System.Net;
 using CriShim.Linux;
 using CriShim.Linux.Files;
 using CriShim.Supervision.Restarts;
@@ -29,6 +30,10 @@ internal sealed record CriShimConfiguration
     public required SupervisionConfiguration Supervision { get; init; }
 
     public required DiscoveryConfiguration Discovery { get; init; }
+
+    public required MetricsConfiguration Metrics { get; init; }
+
+    public required EventsConfiguration Events { get; init; }
 
     /// <summary>Where this node's kubelet keeps the files of containers: not every distribution leaves its folders at their defaults.</summary>
     public required ContainerFileRoots ContainerFiles { get; init; }
@@ -93,6 +98,25 @@ internal sealed record AdminConfiguration
 
     /// <summary>Null is off. Its mode is 0600 and its owner the user that crishim runs as, whatever is configured for callers.</summary>
     public required string? SocketPath { get; init; }
+}
+
+/// <summary>Where metrics, health and the status page are read.</summary>
+internal sealed record MetricsConfiguration
+{
+    public const string DefaultAddress = "127.0.0.1:9653";
+
+    /// <summary>Null is off.</summary>
+    public required IPEndPoint? Address { get; init; }
+
+    /// <summary>It may be another address than a loopback one.</summary>
+    public required bool AllowsRemote { get; init; }
+}
+
+/// <summary>Who is told of what happens.</summary>
+internal sealed record EventsConfiguration
+{
+    /// <summary>Events on pods, where discovery has a kubeconfig.</summary>
+    public required bool WritesKubernetesEvents { get; init; }
 }
 
 internal sealed record LogConfiguration

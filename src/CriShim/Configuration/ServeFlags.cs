@@ -7,6 +7,7 @@ internal sealed record ServeFlags
     public const string ListenName = "--listen";
     public const string ContainerdName = "--containerd";
     public const string AdminName = "--admin";
+    public const string MetricsName = "--metrics";
     public const string LogFormatName = "--log-format";
     public const string LogLevelName = "--log-level";
 
@@ -23,6 +24,8 @@ internal sealed record ServeFlags
     public string? Containerd { get; init; }
 
     public string? Admin { get; init; }
+
+    public string? Metrics { get; init; }
 
     public string? LogFormat { get; init; }
 

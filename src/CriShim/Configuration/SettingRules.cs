@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Globalization;
+using System.Net;
 using CriShim.Linux;
 using CriShim.Supervision;
 using CriShim.Supervision.Supervisor;
@@ -56,6 +57,26 @@ internal static class SettingRules
         fault = allowed || !fault.StartsWith("must be unix", StringComparison.Ordinal) ? fault : $"{fault}, or off";
         return allowed;
     }
+
+    /// <summary>An IP address and a port, or off.</summary>
+    public static bool TcpAddress(string text, out IPEndPoint? address, out string fault)
+    {
+        address = null;
+        bool isOff = text is "off" or "";
+
+        // TryParse takes an address without a port, too, and an IPv6 one whose last part could be meant as one.
+        bool hasPort = text.LastIndexOf(':') is var colon and > 0 && (text.IndexOf(':', StringComparison.Ordinal) == colon || text[colon - 1] == ']');
+        fault = isOff || (hasPort && IPEndPoint.TryParse(text, out address))
+            ? ""
+            : "must be an IP address and a port, such as 127.0.0.1:9653 or [::1]:9653, or off";
+        return fault.Length == 0;
+    }
+
+    public static bool YesOrNo(string text, out bool value, out string fault) =>
+        Choice(text, [("true", true), ("false", false)], out value, out fault);
+
+    public static bool OnOrOff(string text, out bool value, out string fault) =>
+        Choice(text, [("on", true), ("off", false)], out value, out fault);
 
     public static bool SocketMode(string text, out UnixFileMode mode, out string fault)
     {

@@ -45,6 +45,15 @@ internal static partial class ServeLog
         "The admin socket is not served, so that crishim's own commands (drain) find nobody: {Reason}", EventName = "AdminFailed")]
     public static partial void AdminFailed(this ILogger log, string reason);
 
+    [LoggerMessage(15, LogLevel.Information, "Metrics, health and the status page: http://{Address}/", EventName = "HttpStarted")]
+    public static partial void HttpStarted(this ILogger log, System.Net.IPEndPoint address);
+
+    [LoggerMessage(16, LogLevel.Warning, "Metrics, health and the status page are not served: {Address}: {Reason}", EventName = "HttpNotStarted")]
+    public static partial void HttpNotStarted(this ILogger log, System.Net.IPEndPoint address, string reason);
+
+    [LoggerMessage(17, LogLevel.Error, "A request for metrics, health or the status page failed", EventName = "HttpFailed")]
+    public static partial void HttpFailed(this ILogger log, Exception exception);
+
     [LoggerMessage(13, LogLevel.Debug, "Watchdog: the loop and the listener are proved every {Period}", EventName = "WatchdogStarted")]
     public static partial void WatchdogStarted(this ILogger log, string period);
 }

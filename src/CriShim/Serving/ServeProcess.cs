@@ -1,14 +1,21 @@
 using System.Diagnostics;
+using System.Net.Sockets;
 using CriShim.Admin;
 using CriShim.Commands;
 using CriShim.Configuration;
 using CriShim.Discovery;
+using CriShim.Discovery.Events;
+using CriShim.Events;
+using CriShim.Http;
 using CriShim.Linux;
 using CriShim.Linux.Files;
+using CriShim.Metrics;
 using CriShim.Node;
 using CriShim.Node.Draining;
+using CriShim.Node.Journal;
 using CriShim.Protocol.Admin.V1;
 using CriShim.Proxy;
+using CriShim.StatusPage;
 using Microsoft.Extensions.Logging;
 using CriShim.Supervision;
 
@@ -59,19 +66,36 @@ internal static class ServeProcess
         var notifier = new ServiceNotifier(log);
         var options = new ProxyOptions { BackendSocketPath = configuration.Containerd.SocketPath };
         PodDiscovery? discovery = CreateDiscovery(configuration.Discovery, loggers, time);
+        using var meters = new MeterFactory();
+        PodEventRecorder? events = CreateEvents(configuration, meters, loggers, time);
+        List<IHappeningListener> listeners = [];
+        if (configuration.Metrics.Address is not null)
+        {
+            listeners.Add(new HappeningMetrics(meters));
+        }
+
+        if (events is not null)
+        {
+            listeners.Add(new PodStory(events.Record));
+        }
+
         await using var supervision = new NodeSupervision(
-            SupervisionOf(configuration, discovery is not null), discovery?.Index, loggers, time);
-        await using var proxy = new ProxyServer(options, listener, loggers, time, supervision);
+            SupervisionOf(configuration, discovery is not null) with { Listeners = listeners }, discovery?.Index, loggers, time);
+        await using var proxy = new ProxyServer(
+            options, listener, loggers, time, supervision, configuration.Metrics.Address is null ? null : meters);
         proxy.Start();
         supervision.Start();
         await using ServiceServer? admin = StartAdmin(configuration, supervision.Drain, proxy, loggers, log, time);
+        await using LocalHttpServer? http = StartHttp(configuration, meters, supervision, discovery, proxy, listener.Path, log, time);
         log.ServingStarted(VersionCommand.Version, listener.Path, configuration.Containerd.SocketPath, file ?? "none");
         notifier.Ready($"Serving {listener.Path} for {configuration.Containerd.SocketPath}");
 
         using var serving = new CancellationTokenSource();
         Task discovering = discovery?.RunAsync(serving.Token) ?? Task.CompletedTask;
+        Task telling = events is null ? Task.CompletedTask : Task.Run(() => events.RunAsync(serving.Token), CancellationToken.None);
         Task watching = Watchdog.Interval() is { } interval
-            ? new Watchdog(interval, proxy.PingAsync, ct => ListenerProof.RunAsync(listener.Path, ct), notifier.Alive, time, log).RunAsync(serving.Token)
+            ? new Watchdog(interval, proxy.PingAsync, ct => ListenerProof.RunAsync(listener.Path, ct), notifier.Alive, time, log, meters)
+                .RunAsync(serving.Token)
             : Task.CompletedTask;
 
         // Neither the proxy nor the watchdog ends by itself but by a fault of its own: that must end the process, not leave a silent one.
@@ -100,6 +124,7 @@ internal static class ServeProcess
         }
 
         await discovering;
+        await telling;
         log.ServingStopped(GoDuration.Format(time.GetElapsedTime(began)));
         return ExitCode.Success;
     }
@@ -135,6 +160,43 @@ internal static class ServeProcess
         }
     }
 
+    /// <summary>Nor what monitoring reads.</summary>
+    private static LocalHttpServer? StartHttp(
+        CriShimConfiguration configuration, MeterFactory meters, NodeSupervision supervision, PodDiscovery? discovery, ProxyServer proxy,
+        string listenPath, ILogger log, TimeProvider time)
+    {
+        if (configuration.Metrics.Address is not { } address)
+        {
+            return null;
+        }
+
+        _ = new ProcessMetrics(meters, time);
+        _ = new NodeMetrics(meters, () => supervision.Health, supervision.Overview, () => discovery?.Index.Sources ?? [], time);
+        var readiness = new Readiness(
+            configuration.Supervision.RelistInterval, () => supervision.Health, proxy.PingAsync, ct => ListenerProof.RunAsync(listenPath, ct), time);
+        var site = new OperatorSite(new MetricsCollector(meters), readiness, checks => StatusPageHtml.Render(new StatusView
+        {
+            Now = time.GetUtcNow(),
+            Version = VersionCommand.Version,
+            Mode = SettingRules.NameOf(configuration.Supervision.Mode),
+            Checks = checks,
+            Sources = discovery?.Index.Sources ?? [],
+            Pods = [.. supervision.Overview().Select(pod => (pod, supervision.Journal.Of(pod.SandboxId)))],
+        }));
+        try
+        {
+            var server = new LocalHttpServer(
+                address, configuration.Metrics.AllowsRemote ? [System.Net.Dns.GetHostName()] : [], site.AnswerAsync, log, time);
+            log.HttpStarted(server.Address);
+            return server;
+        }
+        catch (SocketException exception)
+        {
+            log.HttpNotStarted(address, exception.Message);
+            return null;
+        }
+    }
+
     private static SupervisionOptions SupervisionOf(CriShimConfiguration configuration, bool hasSource) => new()
     {
         BackendSocketPath = configuration.Containerd.SocketPath,
@@ -146,6 +208,13 @@ internal static class ServeProcess
         IsSpecSourceConfigured = hasSource,
         Files = configuration.ContainerFiles,
     };
+
+    private static PodEventRecorder? CreateEvents(
+        CriShimConfiguration configuration, MeterFactory meters, ILoggerFactory loggers, TimeProvider time) =>
+        configuration.Discovery.Kubeconfig is { } kubeconfig && configuration.Events.WritesKubernetesEvents
+            ? new PodEventRecorder(
+                new PodEventOptions { KubeconfigPath = kubeconfig, NodeName = configuration.Discovery.NodeName }, time, loggers, meters)
+            : null;
 
     private static PodDiscovery? CreateDiscovery(DiscoveryConfiguration configuration, ILoggerFactory loggers, TimeProvider time)
     {

@@ -1,3 +1,4 @@
+using System.Diagnostics.Metrics;
 using System.Globalization;
 using CriShim.Configuration;
 using Microsoft.Extensions.Logging;
@@ -15,8 +16,14 @@ internal sealed class Watchdog(
     Func<CancellationToken, Task> listenerProof,
     Action alive,
     TimeProvider time,
-    ILogger log)
+    ILogger log,
+    IMeterFactory? meters = null)
 {
+    public const string MeterName = "CriShim.Watchdog";
+
+    private readonly Counter<long>? _failures = meters?.Create(MeterName)
+        .CreateCounter<long>("crishim.watchdog.failures", description: "Proofs of life that were not given in time, by what failed to give them.");
+
     private bool _failing;
 
     /// <summary>systemd kills us when it hears nothing for this long; null when no watchdog is set, or it is set for another process.</summary>
@@ -38,6 +45,8 @@ internal sealed class Watchdog(
     {
         TimeSpan period = interval / 3;
         log.WatchdogStarted(GoDuration.Format(period));
+        _failures?.Add(0, new KeyValuePair<string, object?>("part", "loop"));
+        _failures?.Add(0, new KeyValuePair<string, object?>("part", "listener"));
         using var timer = new PeriodicTimer(period, time);
         try
         {
@@ -66,6 +75,7 @@ internal sealed class Watchdog(
         catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
             _failing = true;
+            _failures?.Add(1, new KeyValuePair<string, object?>("part", part));
             log.ProofOfLifeFailed(part, GoDuration.Format(limit), e is OperationCanceledException ? "no answer in time" : e.Message);
             return;
         }

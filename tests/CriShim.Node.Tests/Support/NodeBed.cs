@@ -1,6 +1,7 @@
 using CriShim.Discovery;
 using CriShim.Linux.Files;
 using CriShim.Node.Draining;
+using CriShim.Node.Journal;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.Proxy.Services;
 using CriShim.Supervision.Restarts;
@@ -54,6 +55,8 @@ internal sealed class NodeBed : IAsyncDisposable
     public ISupervision Node => _node!;
 
     public NodeDrain Drain => _node!.Drain;
+
+    public NodeJournal Journal => _node!.Journal;
 
     public string StateDirectory => _directory.File("state");
 

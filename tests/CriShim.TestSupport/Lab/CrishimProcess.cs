@@ -65,7 +65,7 @@ public sealed class CrishimProcess : IAsyncDisposable
             .. Executable(), "serve", "--listen", $"unix://{listenPath}", "--containerd", $"unix://{containerdPath}",
             // Its own: a node's usual places would be shared with the machine's crishim, and with the other labs.
             .. Unless("--admin", $"{listenPath}.a"), .. Unless("--state-dir", Path.Combine(folder, "state")),
-            .. Unless("--kubeconfig", "off"), .. Unless("--pod-manifests", "off"), .. more,
+            .. Unless("--kubeconfig", "off"), .. Unless("--pod-manifests", "off"), .. Unless("--metrics", "off"), .. more,
         ];
 
         string[] Unless(string flag, string value) => more.Contains(flag) ? [] : [flag, value];

@@ -106,15 +106,15 @@ public sealed class ConfigurationLoaderTests : IDisposable
     [Theory]
     [InlineData("apiVersion: v1", "1:13: apiVersion: \"v1\": must be crishim.io/v1alpha1")]
     [InlineData("kind: KubeletConfiguration", "1:7: kind: \"KubeletConfiguration\": must be CriShimConfiguration")]
-    [InlineData("a: 1", "1:1: a: is unknown; must be one of apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery or kubelet")]
-    [InlineData("Listen: {}", "1:1: Listen: is unknown; must be one of apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery or kubelet; did you mean listen?")]
+    [InlineData("a: 1", "1:1: a: is unknown; must be one of apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet, metrics or events")]
+    [InlineData("Listen: {}", "1:1: Listen: is unknown; must be one of apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet, metrics or events; did you mean listen?")]
     [InlineData("log:\n  lvl: info", "2:3: log.lvl: is unknown; must be one of format or level")]
     [InlineData("log:\n  levle: info", "2:3: log.levle: is unknown; must be one of format or level; did you mean level?")]
     [InlineData("containerd:\n  socket: /a", "2:3: containerd.socket: is unknown; must be address")]
     [InlineData("listen: /run/a.sock", "1:9: listen: \"/run/a.sock\": must be a map with the keys address, mode, group")]
     [InlineData("listen:\n- a", "2:1: listen: must be a map with the keys address, mode, group")]
-    [InlineData("hello", "1:1: \"hello\": must be a map with the keys apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet")]
-    [InlineData("[a, b]", "1:1: must be a map with the keys apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet")]
+    [InlineData("hello", "1:1: \"hello\": must be a map with the keys apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet, metrics, events")]
+    [InlineData("[a, b]", "1:1: must be a map with the keys apiVersion, kind, listen, containerd, admin, log, shutdown, supervision, discovery, kubelet, metrics, events")]
     [InlineData("log: {level: }", "1:14: log.level: must be a single value, not nothing")]
     [InlineData("log: {level: ~}", "1:14: log.level: must be a single value, not nothing")]
     [InlineData("log: {level: [info]}", "1:14: log.level: must be a single value, not a list")]
@@ -356,6 +356,49 @@ public sealed class ConfigurationLoaderTests : IDisposable
     }
 
     private void Write(string yaml) => File.WriteAllText(ConfigFile, yaml);
+
+    [Theory]
+    [InlineData("127.0.0.1:9653", "127.0.0.1:9653")]
+    [InlineData("[::1]:80", "[::1]:80")]
+    [InlineData("off", null)]
+    [InlineData("", null)]
+    public void Load_MetricsAddress_IsTakenOrOff(string text, string? expected)
+    {
+        LoadedConfiguration loaded = ConfigurationLoader.Load(new ServeFlags { Metrics = text }, _directory.File("absent.yaml"));
+
+        Assert.Empty(loaded.Errors);
+        Assert.Equal(expected, loaded.Configuration!.Metrics.Address?.ToString());
+    }
+
+    [Theory]
+    [InlineData("9653")]
+    [InlineData(":9653")]
+    [InlineData("127.0.0.1")]
+    [InlineData("::1")]
+    [InlineData("localhost:9653")]
+    [InlineData("127.0.0.1:99999")]
+    public void Load_MetricsAddressThatIsNone_SaysWhatIsAllowed(string text)
+    {
+        ConfigurationError error = Assert.Single(
+            ConfigurationLoader.Load(new ServeFlags { Metrics = text }, _directory.File("absent.yaml")).Errors);
+
+        Assert.Equal("--metrics", error.Place);
+        Assert.Contains("127.0.0.1:9653 or [::1]:9653, or off", error.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_MetricsOnAllAddresses_OnlyWhereTheConfigurationAllowsIt()
+    {
+        ConfigurationError error = Assert.Single(
+            ConfigurationLoader.Load(new ServeFlags { Metrics = "0.0.0.0:9653" }, _directory.File("absent.yaml")).Errors);
+        Assert.Contains("must be a loopback address", error.ToString(), StringComparison.Ordinal);
+
+        File.WriteAllText(
+            ConfigFile, "apiVersion: crishim.io/v1alpha1\nkind: CriShimConfiguration\nmetrics: {address: \"0.0.0.0:9653\", allowRemote: true}\n");
+        LoadedConfiguration loaded = ConfigurationLoader.Load(new ServeFlags { Config = ConfigFile });
+        Assert.Empty(loaded.Errors);
+        Assert.Equal("0.0.0.0:9653", loaded.Configuration!.Metrics.Address!.ToString());
+    }
 
     private LoadedConfiguration Load(string yaml)
     {

@@ -70,7 +70,7 @@ public sealed class AdminSocketTests : IDisposable
     {
         string[] arguments =
         [
-            "serve", "--listen", SocketFile, "--containerd", "/nowhere/containerd.sock", "--admin", AdminFile, "--state-dir", _directory.File("state"),
+            "serve", "--listen", SocketFile, "--containerd", "/nowhere/containerd.sock", "--admin", AdminFile, "--state-dir", _directory.File("state"), "--metrics", "off",
         ];
         foreach (string argument in arguments)
         {

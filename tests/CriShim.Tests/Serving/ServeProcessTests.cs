@@ -161,7 +161,7 @@ public sealed class ServeProcessTests : IDisposable
 
     private static void AddServeArguments(System.Collections.ObjectModel.Collection<string> arguments, string listen)
     {
-        string[] whole = ["serve", "--listen", "unix://" + listen, "--containerd", "/nowhere/containerd.sock", "--admin", listen + ".admin"];
+        string[] whole = ["serve", "--listen", "unix://" + listen, "--containerd", "/nowhere/containerd.sock", "--admin", listen + ".admin", "--metrics", "off"];
         foreach (string argument in whole)
         {
             arguments.Add(argument);

@@ -1,0 +1,246 @@
+using System.Collections.Concurrent;
+using System.Text.Json.Nodes;
+using CriShim.Discovery.Events;
+using CriShim.Discovery.Tests.Support;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Time.Testing;
+
+namespace CriShim.Discovery.Tests.Events;
+
+/// <summary>Events as an API server gets them from a kubelet's credentials.</summary>
+public sealed class PodEventRecorderTests : IAsyncLifetime
+{
+    private readonly ScratchDirectory _scratch = new();
+    private readonly RecordedLogs _logs = new();
+    private readonly FakeTimeProvider _clock = new(new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero));
+    private readonly ConcurrentQueue<(string Method, string Path, string? Type, JsonNode Body)> _got = new();
+    private readonly CancellationTokenSource _stop = new();
+    private FakeApiServer _api = null!;
+    private volatile int _status;
+    private volatile int _patchStatus = 200;
+    private Task _running = Task.CompletedTask;
+
+    public async Task InitializeAsync()
+    {
+        _api = await FakeApiServer.StartAsync();
+        _api.AcceptedTokens["token-1"] = true;
+        _api.Instead = AnswerAsync;
+    }
+
+    public async Task DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        await _running;
+        await _api.DisposeAsync();
+        _scratch.Dispose();
+        _stop.Dispose();
+        _logs.AssertNoErrors();
+        Assert.DoesNotContain(_logs.Texts, text => text.Contains("token-1", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Record_OfASidecar_IsAnEventOnItsPodFromThisNode()
+    {
+        PodEventRecorder recorder = Start();
+        recorder.Record(Event("SidecarRestarted", "Sidecar proxy runs again") with { Container = "proxy", IsWarning = true });
+        await GotAsync(1);
+
+        (string method, string path, string? type, JsonNode body) = _got.Single();
+        Assert.Equal(("POST", "/api/v1/namespaces/shop/events", "application/json"), (method, path, type));
+        Assert.StartsWith("web-1.", (string?)body["metadata"]!["name"], StringComparison.Ordinal);
+        Assert.Equal("shop", (string?)body["metadata"]!["namespace"]);
+        body["metadata"] = null;
+        Assert.True(
+            JsonNode.DeepEquals(
+                JsonNode.Parse("""
+                    {
+                      "kind": "Event", "apiVersion": "v1", "metadata": null,
+                      "involvedObject": {
+                        "kind": "Pod", "apiVersion": "v1", "namespace": "shop", "name": "web-1", "uid": "u1",
+                        "fieldPath": "spec.containers{proxy}"
+                      },
+                      "reason": "SidecarRestarted", "message": "Sidecar proxy runs again", "type": "Warning",
+                      "source": {"component": "crishim", "host": "node-a"},
+                      "firstTimestamp": "2026-01-02T03:04:05Z", "lastTimestamp": "2026-01-02T03:04:05Z", "count": 1,
+                      "reportingComponent": "crishim", "reportingInstance": "node-a"
+                    }
+                    """),
+                body),
+            body.ToJsonString());
+    }
+
+    [Fact]
+    public async Task Record_TheSameAgain_CountsTheEventThatIsThere()
+    {
+        PodEventRecorder recorder = Start();
+        recorder.Record(Event("SidecarRestarted", "first"));
+        await GotAsync(1);
+        string name = (string)_got.First().Body["metadata"]!["name"]!;
+        _clock.Advance(TimeSpan.FromMinutes(1));
+        recorder.Record(Event("SidecarRestarted", "second"));
+        await GotAsync(2);
+
+        (string method, string path, string? type, JsonNode body) = _got.Last();
+        Assert.Equal(("PATCH", $"/api/v1/namespaces/shop/events/{name}", "application/strategic-merge-patch+json"), (method, path, type));
+        Assert.Equal("""{"count":2,"lastTimestamp":"2026-01-02T03:05:05Z","message":"second"}""", body.ToJsonString());
+    }
+
+    [Fact]
+    public async Task Record_TheSameAfterTheWindow_IsANewEvent()
+    {
+        PodEventRecorder recorder = Start();
+        recorder.Record(Event("SidecarRestarted", "first"));
+        await GotAsync(1);
+        _clock.Advance(TimeSpan.FromMinutes(11));
+        recorder.Record(Event("SidecarRestarted", "later"));
+        await GotAsync(2);
+
+        Assert.All(_got, call => Assert.Equal("POST", call.Method));
+    }
+
+    [Fact]
+    public async Task Record_EventThatTheServerHasForgotten_IsMadeAnew()
+    {
+        PodEventRecorder recorder = Start();
+        recorder.Record(Event("SidecarRestarted", "first"));
+        await GotAsync(1);
+        _patchStatus = 404;
+        recorder.Record(Event("SidecarRestarted", "second"));
+        await GotAsync(3);
+
+        Assert.Equal(["POST", "PATCH", "POST"], _got.Select(call => call.Method));
+        Assert.Equal("second", (string?)_got.Last().Body["message"]);
+    }
+
+    [Fact]
+    public async Task Record_ServerAway_WaitsCountsAndIsWrittenOnceItIsBack()
+    {
+        _status = 503;
+        PodEventRecorder recorder = Start();
+        recorder.Record(Event("SidecarBackOff", "1"));
+        await GotAsync(1);
+        recorder.Record(Event("SidecarBackOff", "2"));
+        recorder.Record(Event("SidecarBackOff", "3"));
+        _got.Clear();
+        _status = 0;
+        await Eventually.TrueAsync(() => !_got.IsEmpty, "the event", _clock, TimeSpan.FromSeconds(1));
+
+        JsonNode body = Assert.Single(_got).Body;
+        Assert.Equal((3, "3"), ((int)body["count"]!, (string)body["message"]!));
+        Assert.Single(_logs.Of("EventsNotWritten"));
+    }
+
+    [Fact]
+    public async Task Record_MoreThanMayWait_DropsTheRestWithoutWaiting()
+    {
+        PodEventRecorder recorder = Start(options => options with { MaxWaiting = 2 }, run: false);
+        recorder.Record(Event("A", "a"));
+        recorder.Record(Event("B", "b"));
+        recorder.Record(Event("C", "c"));
+        recorder.Record(Event("A", "a again"));
+        Assert.Equal(2, recorder.Waiting);
+
+        _running = recorder.RunAsync(_stop.Token);
+        await Eventually.TrueAsync(() => recorder.Waiting == 0 && _got.Count == 2, "both");
+        Assert.Equal([("A", 2), ("B", 1)], _got.Select(call => ((string)call.Body["reason"]!, (int)call.Body["count"]!)));
+    }
+
+    [Fact]
+    public async Task Record_MoreThanAPodsBudget_WaitsAndKeepsNoOtherPodBack()
+    {
+        PodEventRecorder recorder = Start(options => options with { PodBurst = 2, PodInterval = TimeSpan.FromSeconds(30) }, run: false);
+        recorder.Record(Event("A", "a"));
+        recorder.Record(Event("B", "b"));
+        recorder.Record(Event("C", "c"));
+        recorder.Record(Event("D", "d") with { Pod = "other", Uid = "u2" });
+        _running = recorder.RunAsync(_stop.Token);
+        await GotAsync(3);
+
+        Assert.Equal(["A", "B", "D"], _got.Select(call => (string)call.Body["reason"]!));
+        await Eventually.TrueAsync(() => _got.Count == 4, "the third of the first pod", _clock, TimeSpan.FromSeconds(5));
+    }
+
+    [Fact]
+    public async Task Record_MoreThanTheNodesBudget_IsWrittenInTime()
+    {
+        PodEventRecorder recorder = Start(options => options with { NodeBurst = 3, NodeInterval = TimeSpan.FromSeconds(10) }, run: false);
+        for (int i = 0; i < 5; i++)
+        {
+            recorder.Record(Event("A", "a") with { Pod = $"p{i}", Uid = $"u{i}" });
+        }
+
+        _running = recorder.RunAsync(_stop.Token);
+        await GotAsync(3);
+        Assert.Equal(2, recorder.Waiting);
+        await Eventually.TrueAsync(() => _got.Count == 5, "the rest", _clock, TimeSpan.FromSeconds(5));
+    }
+
+    [Fact]
+    public async Task Record_NamespaceIsGone_IsNotTriedAgain()
+    {
+        _status = 404;
+        PodEventRecorder recorder = Start();
+        recorder.Record(Event("A", "a"));
+        await GotAsync(1);
+        _status = 0;
+        recorder.Record(Event("B", "b"));
+        await GotAsync(2);
+
+        Assert.Equal(["A", "B"], _got.Select(call => (string)call.Body["reason"]!));
+        Assert.Equal(0, recorder.Waiting);
+    }
+
+    [Theory]
+    [InlineData("../../pods", "web-1")]
+    [InlineData("shop", "web 1")]
+    [InlineData("", "web-1")]
+    [InlineData("shop", "Web\n")]
+    public void Record_PodThatNoApiServerCanHave_IsLeftOut(string space, string pod)
+    {
+        PodEventRecorder recorder = Start(run: false);
+        recorder.Record(Event("A", "a") with { Namespace = space, Pod = pod });
+
+        Assert.Equal(0, recorder.Waiting);
+    }
+
+    [Fact]
+    public async Task Record_LongMessage_IsCutToWhatTheApiAllows()
+    {
+        PodEventRecorder recorder = Start();
+        recorder.Record(Event("A", new string('x', 5000)));
+        await GotAsync(1);
+
+        Assert.Equal(1024, ((string)_got.Single().Body["message"]!).Length);
+    }
+
+    private Task GotAsync(int calls) => Eventually.TrueAsync(() => _got.Count == calls, $"call {calls}");
+
+    private PodEvent Event(string reason, string message) => new()
+    {
+        At = _clock.GetUtcNow(), Namespace = "shop", Pod = "web-1", Uid = "u1", Reason = reason, Message = message,
+    };
+
+    private PodEventRecorder Start(Func<PodEventOptions, PodEventOptions>? with = null, bool run = true)
+    {
+        string kubeconfig = _scratch.Write("kubeconfig", _api.Kubeconfig("token: token-1"));
+        var options = new PodEventOptions { KubeconfigPath = kubeconfig, NodeName = "node-a" };
+        var recorder = new PodEventRecorder(with?.Invoke(options) ?? options, _clock, _logs);
+        if (run)
+        {
+            _running = recorder.RunAsync(_stop.Token);
+        }
+
+        return recorder;
+    }
+
+    private async Task<bool> AnswerAsync(HttpContext context)
+    {
+        using var reader = new StreamReader(context.Request.Body);
+        string body = await reader.ReadToEndAsync();
+        context.Response.StatusCode = _status != 0 ? _status : context.Request.Method == "PATCH" ? _patchStatus : 201;
+        context.Response.ContentType = "application/json";
+        await context.Response.WriteAsync("{}");
+        _got.Enqueue((context.Request.Method, context.Request.Path.Value!, context.Request.ContentType, JsonNode.Parse(body)!));
+        return true;
+    }
+}
