@@ -7,6 +7,7 @@ using CriShim.Linux.Files;
 using CriShim.Node.Draining;
 using CriShim.Node.Journal;
 using CriShim.Node.Probes;
+using CriShim.Node.Reports;
 using CriShim.Node.State;
 using CriShim.Node.Teardown;
 using CriShim.Protocol.Runtime.V1;
@@ -89,6 +90,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
         _slotTimer = time.CreateTimer(static state => ((NodeSupervision)state!).GrantSlots(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _backend = new RuntimeAdapter(new RuntimeAdapterOptions { SocketPath = options.BackendSocketPath }, logger, time);
         _events = new ContainerdEvents(new ContainerdEventsOptions { SocketPath = options.BackendSocketPath }, logger, time);
+        Reports = new NodeReports(this, _backend);
         Endings = new Endings(this, _backend);
         _prober = new Prober(_backend, time);
         Probing = new StartupProbing(this, _backend, _prober);
@@ -109,6 +111,9 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
 
     /// <summary>What supervision does, decides and sees.</summary>
     public NodeJournal Journal { get; }
+
+    /// <summary>What people's tools ask.</summary>
+    public NodeReports Reports { get; }
 
     internal SupervisionOptions Options { get; }
 

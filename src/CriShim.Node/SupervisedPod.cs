@@ -249,6 +249,14 @@ internal sealed class SupervisedPod : IDisposable
         }
     }
 
+    public PodView View()
+    {
+        lock (_lock)
+        {
+            return _supervisor.View(_node.Now);
+        }
+    }
+
     public IReadOnlyList<LineageView> Views()
     {
         lock (_lock)

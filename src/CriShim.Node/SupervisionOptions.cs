@@ -15,6 +15,9 @@ public sealed record SupervisionOptions
     /// <summary>A folder on a tmpfs, see <see cref="State.StateStore"/>.</summary>
     public required string StateDirectory { get; init; }
 
+    /// <summary>Of this program, for people.</summary>
+    public string Version { get; init; } = "";
+
     /// <summary>Whether to restart, only to decide, or neither.</summary>
     public SupervisionMode Mode { get; init; } = SupervisionMode.On;
 

@@ -139,6 +139,15 @@ internal sealed class ShownContainers : ISupervision
 
     public string? SandboxOf(string containerId) => null;
 
+    /// <summary>What there is to say about a container, a sandbox or ("") the node.</summary>
+    public Func<string, string?> Describe { get; set; } = _ => null;
+
+    public string? DescribeContainer(string containerId) => Describe(containerId);
+
+    public string? DescribePod(string sandboxId) => Describe(sandboxId);
+
+    public string? DescribeNode() => Describe("");
+
     public string CurrentInstance(string containerId) => _current.GetValueOrDefault(containerId, containerId);
 
     public Task ReadyAsync(CancellationToken cancellationToken) => Task.CompletedTask;

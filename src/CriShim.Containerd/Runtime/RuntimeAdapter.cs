@@ -50,6 +50,14 @@ public sealed class RuntimeAdapter : IDisposable
     public Task<CallResult<PodSandboxStatusResponse>> PodSandboxStatusAsync(string sandboxId, bool verbose, CancellationToken cancellationToken) =>
         AskAsync("PodSandboxStatus", sandboxId, options => _runtime.PodSandboxStatusAsync(new PodSandboxStatusRequest { PodSandboxId = sandboxId, Verbose = verbose }, options), cancellationToken);
 
+    /// <summary>What containers use now.</summary>
+    public Task<CallResult<ListContainerStatsResponse>> ListContainerStatsAsync(ContainerStatsFilter? filter, CancellationToken cancellationToken) =>
+        AskAsync("ListContainerStats", filter?.PodSandboxId ?? "", options => _runtime.ListContainerStatsAsync(new ListContainerStatsRequest { Filter = filter }, options), cancellationToken);
+
+    /// <summary>Name and version of the backend.</summary>
+    public Task<CallResult<VersionResponse>> VersionAsync(CancellationToken cancellationToken) =>
+        AskAsync("Version", "", options => _runtime.VersionAsync(new VersionRequest(), options), cancellationToken);
+
     /// <summary>Creates a container exactly as requested.</summary>
     public Task<CallResult<CreateContainerResponse>> CreateContainerAsync(CreateContainerRequest request, CancellationToken cancellationToken) =>
         CallAsync("CreateContainer", request.PodSandboxId, options => _runtime.CreateContainerAsync(request, options), _options.ChangeDeadline, cancellationToken);

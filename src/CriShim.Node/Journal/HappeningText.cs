@@ -29,9 +29,13 @@ public static class HappeningText
             DecisionKind.Restart => $": restarted in {Time(decision.Due.Value - decision.At)}, after {decision.Streak + 1} deaths in a row",
             DecisionKind.OnlyObserved => ": it would have been restarted, but supervision only observes (supervision.mode: observe)",
             DecisionKind.GiveUp => ": given up, for it died more often than supervision.restart.giveUp allows; the kubelet may start it again",
-            _ => $": left alone: {Why(decision.Reason)}",
+            _ => $": left alone: {Why(AtThePodsEnd(decision.Reason, decision.WhileTerminating))}",
         };
     }
+
+    /// <summary>In a pod that ends, crishim's own stops are marked as callers' are; what people want to know is that the pod ends.</summary>
+    internal static StandDownReason? AtThePodsEnd(StandDownReason? reason, bool isEnding) =>
+        isEnding && reason == StandDownReason.StoppedByCaller ? StandDownReason.TurnToEnd : reason;
 
     /// <summary>Why a container is left alone, and what can be done where that may not be wanted.</summary>
     public static string Why(StandDownReason? reason) => reason switch

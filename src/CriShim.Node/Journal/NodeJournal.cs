@@ -39,6 +39,9 @@ public sealed class NodeJournal
         _log = log;
         _listeners = listeners;
         _time = time;
+
+        // Beyond the cursors of every crishim before this one: one of theirs is followed by all that happens here.
+        _last = (time.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond;
     }
 
     private DateTimeOffset Now => _time.GetUtcNow();
@@ -67,7 +70,7 @@ public sealed class NodeJournal
     }
 
     /// <summary>What happened on the node after a cursor, oldest first.</summary>
-    /// <param name="cursor">0, or the cursor that came with the last answer. One from another process is taken for 0.</param>
+    /// <param name="cursor">0, or the cursor that came with the last answer, maybe of a crishim before this one.</param>
     /// <param name="most">How many at most.</param>
     /// <returns>They, the cursor behind the last of them, and whether some are missing that were not kept.</returns>
     public (IReadOnlyList<Happening> Happenings, long Cursor, bool IsGap) After(long cursor, int most)

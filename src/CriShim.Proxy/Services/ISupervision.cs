@@ -126,6 +126,15 @@ public interface ISupervision
 
     /// <summary>The sandbox of a container; null where it is not known.</summary>
     string? SandboxOf(string containerId);
+
+    /// <summary>What there is to say about a container in its verbose status, as a JSON text; null: nothing.</summary>
+    string? DescribeContainer(string containerId) => null;
+
+    /// <summary>The same about a pod sandbox.</summary>
+    string? DescribePod(string sandboxId) => null;
+
+    /// <summary>The same about the runtime.</summary>
+    string? DescribeNode() => null;
 }
 
 /// <summary>How a container is shown otherwise than the backend says.</summary>

@@ -20,13 +20,16 @@ namespace CriShim.Proxy.Services;
 internal sealed partial class RuntimeService(ILogger logger, ISupervision supervision, TimeProvider time)
     : Protocol.Runtime.V1.RuntimeService.RuntimeServiceBase
 {
+    /// <summary>Our entry in the info of verbose answers.</summary>
+    private const string InfoKey = "crishim";
+
     private readonly RuntimeServiceLog _log = new(logger);
     private readonly bool _isSupervised = supervision is not NoSupervision;
 
     /// <summary>The typed methods by their paths.</summary>
     public IReadOnlyDictionary<string, TypedMethod> Bind()
     {
-        var binder = new ServiceBinder(WantsToLook);
+        var binder = new ServiceBinder(WantsToLook, WantsRequest);
         Protocol.Runtime.V1.RuntimeService.BindService(binder, this);
         return binder.Methods;
     }
@@ -76,6 +79,11 @@ internal sealed partial class RuntimeService(ILogger logger, ISupervision superv
         await supervision.ReadyAsync(context.CancellationToken).ConfigureAwait(false);
         PodSandboxStatusResponse response = await Call(context).ForwardAsync(PodSandboxStatusResponse.Parser).ConfigureAwait(false);
         _log.PodSandboxStatusRead(request.PodSandboxId, response.Status?.State ?? default);
+        if (request.Verbose && Describe(() => supervision.DescribePod(response.Status?.Id ?? "")) is { } said)
+        {
+            Call(context).Append(new PodSandboxStatusResponse { Info = { { InfoKey, said } } });
+        }
+
         return ContainerViews.Apply(response, supervision);
     }
 
@@ -189,6 +197,11 @@ internal sealed partial class RuntimeService(ILogger logger, ISupervision superv
         await supervision.ReadyAsync(context.CancellationToken).ConfigureAwait(false);
         ContainerStatusResponse response = await Call(context).ForwardAsync(ContainerStatusResponse.Parser).ConfigureAwait(false);
         _log.ContainerStatusRead(request.ContainerId, response.Status?.State ?? default, response.Status?.ExitCode ?? 0);
+        if (request.Verbose && Describe(() => supervision.DescribeContainer(response.Status?.Id ?? "")) is { } said)
+        {
+            Call(context).Append(new ContainerStatusResponse { Info = { { InfoKey, said } } });
+        }
+
         return ContainerViews.Apply(response, supervision)
             ?? throw new RpcException(new Status(StatusCode.NotFound, $"container \"{request.ContainerId}\": not found"));
     }
@@ -257,6 +270,11 @@ internal sealed partial class RuntimeService(ILogger logger, ISupervision superv
         StatusResponse response = await Call(context).ForwardAsync(StatusResponse.Parser).ConfigureAwait(false);
         bool ready = response.Status?.Conditions.All(condition => condition.Status) ?? false;
         _log.StatusRead(ready);
+        if (request.Verbose && Describe(supervision.DescribeNode) is { } said)
+        {
+            Call(context).Append(new StatusResponse { Info = { { InfoKey, said } } });
+        }
+
         return response;
     }
 
@@ -318,6 +336,38 @@ internal sealed partial class RuntimeService(ILogger logger, ISupervision superv
         where T : class, IDeepCloneable<T> =>
         Redirect(request, id, supervision.CurrentInstance(id), set);
 
+    /// <summary>What supervision says about something, for a verbose answer; nothing where it fails.</summary>
+    private string? Describe(Func<string?> describe)
+    {
+        try
+        {
+            return describe();
+        }
+        catch (Exception exception)
+        {
+            _log.DescriptionFailed(exception);
+            return null;
+        }
+    }
+
+    /// <summary>Verbose answers get an entry of ours; others are looked at only where something may be shown otherwise.</summary>
+    private RequestQuestion? WantsRequest(string path) => path[(path.LastIndexOf('/') + 1)..] switch
+    {
+        nameof(ContainerStatus) => message => LooksAtViews || logger.IsEnabled(LogLevel.Debug) || IsSet(message, ContainerStatusRequest.VerboseFieldNumber),
+        nameof(PodSandboxStatus) => message =>
+            LooksAtViews || logger.IsEnabled(LogLevel.Debug) || IsSet(message, PodSandboxStatusRequest.VerboseFieldNumber),
+        nameof(Status) => message => logger.IsEnabled(LogLevel.Debug) || IsSet(message, StatusRequest.VerboseFieldNumber),
+        _ => null,
+    };
+
+    /// <summary>A bool field of a message whose other fields are short.</summary>
+    private static bool IsSet(ReadOnlySpan<byte> message, int field)
+    {
+        // Its tag and 1: nothing else in a request without the field looks like it but by chance, and then its handler finds it unset.
+        ReadOnlySpan<byte> set = [(byte)(field << 3), 1];
+        return message.IndexOf(set) >= 0;
+    }
+
     private Func<bool>? WantsToLook(string path)
     {
         switch (path[(path.LastIndexOf('/') + 1)..])
@@ -332,9 +382,10 @@ internal sealed partial class RuntimeService(ILogger logger, ISupervision superv
             case nameof(UpdateContainerResources):
                 return static () => true;
             case nameof(ListContainers):
+                return () => LooksAtViews || logger.IsEnabled(LogLevel.Debug);
             case nameof(ContainerStatus):
             case nameof(PodSandboxStatus):
-                return () => LooksAtViews || logger.IsEnabled(LogLevel.Debug);
+                return () => LooksAtViews || _isSupervised || logger.IsEnabled(LogLevel.Debug);
             case nameof(StreamContainers):
                 return () => LooksAtViews;
             case nameof(ListContainerStats):
@@ -355,8 +406,9 @@ internal sealed partial class RuntimeService(ILogger logger, ISupervision superv
             case nameof(StreamPodSandboxMetrics):
                 return () => supervision.RewritesViews;
             case nameof(ListPodSandbox):
-            case nameof(Status):
                 return () => logger.IsEnabled(LogLevel.Debug);
+            case nameof(Status):
+                return () => _isSupervised || logger.IsEnabled(LogLevel.Debug);
             case nameof(GetContainerEvents):
                 return () => _isSupervised || logger.IsEnabled(LogLevel.Debug);
             default:

@@ -56,4 +56,7 @@ internal sealed partial class RuntimeServiceLog(ILogger logger)
 
     [LoggerMessage(116, LogLevel.Debug, "Container event {Type} of {ContainerId}")]
     public partial void ContainerEventPassed(ContainerEventType type, string containerId);
+
+    [LoggerMessage(118, LogLevel.Warning, "What supervision knows could not be added to a verbose answer, which goes on as it came")]
+    public partial void DescriptionFailed(Exception exception);
 }

@@ -36,6 +36,7 @@ internal sealed class TypedCall : ServerCallContext
     // Loop: the collected response.
     private byte[]? _head;
     private PendingBytes _body;
+    private byte[]? _appendix;
     private byte[]? _tail;
     private bool _ended;
     private Http2Error? _reset;
@@ -140,9 +141,20 @@ internal sealed class TypedCall : ServerCallContext
     /// <summary>The request's message.</summary>
     public T ReadRequest<T>(Marshaller<T> marshaller) => marshaller.ContextualDeserializer(new MessageBytes(ReadMessage(_request).ToArray()));
 
+    /// <summary>
+    /// Has these fields follow those of the response, whatever that is: its own bytes stay as they are. (A message's bytes behind another's
+    /// are the two merged.)
+    /// </summary>
+    public void Append(IMessage fields) => _appendix = fields.ToByteArray();
+
     /// <summary>The handler is done: the backend's response goes out, or <paramref name="message"/> in its place.</summary>
     public void Complete(byte[]? message) => _loop.Post(() =>
     {
+        if (_appendix is { } appendix && !IsHeld && _ended && _lost is null && _reset is null && (message is not null || _body.Length > 0))
+        {
+            message = [.. message ?? ReadMessage(_body.Peek(_body.Length)).ToArray(), .. appendix];
+        }
+
         if (message is not null && !IsHeld && _ended)
         {
             _body.Clear();
@@ -170,9 +182,16 @@ internal sealed class TypedCall : ServerCallContext
             return;
         }
 
-        _handlerStarted = true;
         int length = _call.ToBackend.Pending.Length;
-        _request = length == 0 ? [] : _call.ToBackend.Pending.Peek(length).ToArray();
+        ReadOnlySpan<byte> request = length == 0 ? [] : _call.ToBackend.Pending.Peek(length);
+        if (method.WantsRequest is { } wants && !(IsOneMessage(request) && wants(request[GrpcPrefixLength..])))
+        {
+            LetPass();
+            return;
+        }
+
+        _handlerStarted = true;
+        _request = request.ToArray();
         _ = ThreadPool.UnsafeQueueUserWorkItem(static state => _ = state.Self.RunAsync(state.Method), (Self: this, Method: method), preferLocal: false);
     }
 
@@ -426,10 +445,12 @@ internal sealed class TypedCall : ServerCallContext
         _ = _responded.TrySetResult();
     }
 
+    private static bool IsOneMessage(ReadOnlySpan<byte> framed) => framed.Length >= GrpcPrefixLength && framed[0] == 0
+        && BinaryPrimitives.ReadUInt32BigEndian(framed[1..]) == (uint)(framed.Length - GrpcPrefixLength);
+
     private static ReadOnlySpan<byte> ReadMessage(ReadOnlySpan<byte> framed)
     {
-        if (framed.Length < GrpcPrefixLength || framed[0] != 0
-            || BinaryPrimitives.ReadUInt32BigEndian(framed[1..]) != (uint)(framed.Length - GrpcPrefixLength))
+        if (!IsOneMessage(framed))
         {
             throw new InvalidDataException("the body is not one uncompressed message");
         }

@@ -3,6 +3,9 @@ using Grpc.Core;
 
 namespace CriShim.Proxy.Services;
 
+/// <summary>Whether a call with this request's message is to be looked at.</summary>
+internal delegate bool RequestQuestion(ReadOnlySpan<byte> message);
+
 /// <summary>A handler of the gRPC service class, bound to one path.</summary>
 /// <param name="wantsToLook">
 /// Asked for every call: false sends it past the handler, unparsed. It runs on the loop's thread, so it only reads a flag.
@@ -10,6 +13,12 @@ namespace CriShim.Proxy.Services;
 internal abstract class TypedMethod(Func<bool> wantsToLook)
 {
     public Func<bool> WantsToLook { get; } = wantsToLook;
+
+    /// <summary>
+    /// Asked for every call that <see cref="WantsToLook"/> lets in, with its request's message: false sends it on, unparsed from there. Runs
+    /// on the loop's thread.
+    /// </summary>
+    public RequestQuestion? WantsRequest { get; init; }
 
     /// <summary>Runs the handler, and hands its answer to the call.</summary>
     public abstract Task InvokeAsync(TypedCall call);

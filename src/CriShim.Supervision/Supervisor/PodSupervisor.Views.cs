@@ -8,4 +8,22 @@ public sealed partial class PodSupervisor
 
     /// <summary>All main containers have completed for good.</summary>
     public bool HaveMainsCompleted => _pod.HaveMainsCompleted;
+
+    /// <summary>All of it, as it is now.</summary>
+    public PodView View(DateTimeOffset now) => new()
+    {
+        Facts = _pod.Facts,
+        Annotation = _pod.Annotation,
+        RestartPolicy = _pod.RestartPolicy,
+        IsSandboxReady = IsSandboxReady,
+        IsSandboxStopping = _pod.IsSandboxStopping,
+        IsEnding = IsEnding,
+        HaveMainsCompleted = _pod.HaveMainsCompleted,
+        TerminatingSince = _pod.TerminatingSince,
+        Deadline = _pod.Deadline,
+        Running = Running,
+        StartOrder = [.. _pod.StartOrder],
+        Containers = [.. _lineages.Values.Select(lineage => new ContainerView(
+            lineage.ToView(now), lineage.InstanceViews(), _teardown.StageOf(lineage.Name), lineage.IsGating))],
+    };
 }

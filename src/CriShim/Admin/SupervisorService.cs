@@ -1,6 +1,7 @@
 using CriShim.Commands;
 using CriShim.Configuration;
 using CriShim.Node.Draining;
+using CriShim.Node.Reports;
 using CriShim.Protocol.Admin.V1;
 using CriShim.Proxy;
 using CriShim.Supervision;
@@ -17,26 +18,55 @@ namespace CriShim.Admin;
 /// <param name="drain">The node's drain.</param>
 /// <param name="callers">Who is connected to the CRI socket now.</param>
 /// <param name="kubelets">Which of them are kubelets.</param>
+/// <param name="reports">What is known of the node's pods.</param>
 /// <param name="time">The clock.</param>
 internal sealed class SupervisorService(
     CriShimConfiguration configuration,
     NodeDrain drain,
     Func<CancellationToken, Task<IReadOnlyList<CallerInfo>>> callers,
     KubeletEvidence kubelets,
+    INodeReports reports,
     TimeProvider time) : Supervisor.SupervisorBase
 {
+    private static readonly TimeSpan BackendPatience = TimeSpan.FromSeconds(1);
+
     private readonly Timestamp _startedAt = Timestamp.FromDateTimeOffset(time.GetUtcNow());
 
     /// <inheritdoc/>
-    public override Task<StatusResponse> Status(StatusRequest request, ServerCallContext context) => Task.FromResult(new StatusResponse
+    public override async Task<StatusResponse> Status(StatusRequest request, ServerCallContext context)
     {
-        Version = VersionCommand.Version,
-        StartedAt = _startedAt,
-        ListenPath = configuration.Listen.SocketPath,
-        ContainerdPath = configuration.Containerd.SocketPath,
-        SupervisionMode = SettingRules.NameOf(configuration.Supervision.Mode),
-        IsDraining = drain.IsDraining,
-    });
+        (string Name, string Version)? backend = await reports.BackendAsync(BackendPatience, context.CancellationToken).ConfigureAwait(false);
+        (int pods, int sidecars) = reports.Count();
+        return new StatusResponse
+        {
+            Version = VersionCommand.Version,
+            StartedAt = _startedAt,
+            ListenPath = configuration.Listen.SocketPath,
+            ContainerdPath = configuration.Containerd.SocketPath,
+            SupervisionMode = SettingRules.NameOf(configuration.Supervision.Mode),
+            IsDraining = drain.IsDraining,
+            BackendName = backend?.Name ?? "",
+            BackendVersion = backend?.Version ?? "",
+            Pods = pods,
+            Sidecars = sidecars,
+        };
+    }
+
+    /// <inheritdoc/>
+    public override Task<ListPodsResponse> ListPods(ListPodsRequest request, ServerCallContext context) =>
+        reports.ListAsync(request.WithUsage, context.CancellationToken);
+
+    /// <inheritdoc/>
+    public override Task<ExplainResponse> Explain(ExplainRequest request, ServerCallContext context) =>
+        reports.ExplainAsync(request.Subject, context.CancellationToken);
+
+    /// <inheritdoc/>
+    public override Task<GetTimelineResponse> GetTimeline(GetTimelineRequest request, ServerCallContext context) =>
+        Task.FromResult(reports.Timeline(request.Subject));
+
+    /// <inheritdoc/>
+    public override Task<GetEventsResponse> GetEvents(GetEventsRequest request, ServerCallContext context) =>
+        reports.EventsAsync(request.Cursor, ReadWait(request.Wait), request.Subject, context.CancellationToken);
 
     /// <inheritdoc/>
     public override async Task<DrainResponse> Drain(DrainRequest request, ServerCallContext context)
@@ -58,19 +88,24 @@ internal sealed class SupervisorService(
     public override Task<CancelDrainResponse> CancelDrain(CancelDrainRequest request, ServerCallContext context) =>
         Task.FromResult(new CancelDrainResponse { WasDraining = drain.Cancel() });
 
-    private static TimeSpan ReadGrace(Duration? grace)
+    /// <summary>Null for what is no proper duration, for which ToTimeSpan throws.</summary>
+    private static TimeSpan? Read(Duration? duration)
     {
-        // ToTimeSpan throws for what is no proper duration.
-        TimeSpan? span = null;
         try
         {
-            span = grace?.ToTimeSpan();
+            return duration?.ToTimeSpan();
         }
         catch (Exception improper) when (improper is InvalidOperationException or OverflowException)
         {
+            return null;
         }
+    }
 
-        return span is { } value && value >= TimeSpan.Zero && value <= NodeDrain.MaxGrace
+    private static TimeSpan ReadWait(Duration? wait) => Read(wait) is { } time && time > TimeSpan.Zero ? time : TimeSpan.Zero;
+
+    private static TimeSpan ReadGrace(Duration? grace)
+    {
+        return Read(grace) is { } value && value >= TimeSpan.Zero && value <= NodeDrain.MaxGrace
             ? value
             : throw new RpcException(new Status(
                 StatusCode.InvalidArgument, $"grace must be from 0s to {GoDuration.Format(NodeDrain.MaxGrace)}"));

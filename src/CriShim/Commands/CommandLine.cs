@@ -2,6 +2,8 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using CriShim.Admin;
 using CriShim.Commands.Drain;
+using CriShim.Commands.Pods;
+using CriShim.Commands.Timelines;
 
 namespace CriShim.Commands;
 
@@ -17,7 +19,13 @@ internal static class CommandLine
         var serve = new ServeCommand();
         root.Add(serve.Command);
         root.Add(new DrainCommand(new KubeletEvidence(), new QueuedShutdown(), [Environment.ProcessPath!], TimeProvider.System).Command);
+        root.Add(new PodsCommand(TimeProvider.System).Command);
+        root.Add(new ExplainCommand().Command);
+        root.Add(new EventsCommand(TimeProvider.System).Command);
+        root.Add(new TimelineCommand().Command);
         root.Add(VersionCommand.Create());
+        root.Add(CompletionCommand.Create());
+        root.Add(ManualCommand.Create(root));
         ParseResult parse = root.Parse(args, Parsing);
         try
         {

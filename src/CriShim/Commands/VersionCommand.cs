@@ -1,14 +1,18 @@
 using System.CommandLine;
 using System.Reflection;
 using System.Runtime.InteropServices;
-using System.Text;
-using System.Text.Json;
+using CriShim.Admin;
+using CriShim.Node.Reports;
+using CriShim.Protocol.Admin.V1;
+using Grpc.Core;
 
 namespace CriShim.Commands;
 
-/// <summary>"crishim version": what this executable is.</summary>
+/// <summary>"crishim version": what this executable is, and what serves.</summary>
 internal static class VersionCommand
 {
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
+
     public static string Version { get; } =
         typeof(VersionCommand).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown";
 
@@ -16,10 +20,24 @@ internal static class VersionCommand
     {
         var format = new Option<string>("--output", "-o") { HelpName = "text|json", Description = "How to print it.", DefaultValueFactory = _ => "text" };
         format.AcceptOnlyFromAmong("text", "json");
-        var command = new Command("version", "Prints the version.") { format };
-        command.SetAction(parse =>
+        var socket = new AdminSocketOption();
+        var command = new Command("version", "Prints the version of this program, and of the crishim that serves and its backend, if one does.")
         {
-            parse.InvocationConfiguration.Output.WriteLine(parse.GetValue(format) == "json" ? ToJson() : ToText());
+            format, socket.Admin, socket.Config,
+        };
+        command.SetAction(async (parse, cancellationToken) =>
+        {
+            var faults = new List<Configuration.ConfigurationError>();
+            string? path = socket.Find(parse, faults);
+            if (faults.Count > 0)
+            {
+                faults.ForEach(fault => parse.InvocationConfiguration.Error.WriteLine($"crishim: {fault}"));
+                return ExitCode.Usage;
+            }
+
+            (StatusResponse? daemon, string reason) = await AskAsync(path, cancellationToken);
+            TextWriter output = parse.InvocationConfiguration.Output;
+            output.WriteLine(parse.GetValue(format) == "json" ? ToJson(daemon, reason) : ToText(daemon, reason));
             return ExitCode.Success;
         });
         return command;
@@ -27,20 +45,72 @@ internal static class VersionCommand
 
     private static string Platform => $"linux/{RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()}";
 
-    private static string ToText() => $"crishim {Version} {Platform} {RuntimeInformation.FrameworkDescription}";
-
-    private static string ToJson()
+    /// <summary>What serves, or why that is not known: which is no failure of this command.</summary>
+    private static async Task<(StatusResponse? Daemon, string Reason)> AskAsync(string? path, CancellationToken cancellationToken)
     {
-        using var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer))
+        if (path is null)
         {
-            json.WriteStartObject();
-            json.WriteString("version", Version);
-            json.WriteString("platform", Platform);
-            json.WriteString("runtime", RuntimeInformation.FrameworkDescription);
+            return (null, AdminSocketOption.IsOff);
+        }
+
+        try
+        {
+            using var channel = new AdminChannel(path);
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            limit.CancelAfter(Patience);
+            return (await new Supervisor.SupervisorClient(channel.Invoker).StatusAsync(new StatusRequest(), cancellationToken: limit.Token), "");
+        }
+        catch (RpcException failure)
+        {
+            return (null, AdminSocketOption.Describe(failure, path));
+        }
+    }
+
+    private static string ToText(StatusResponse? daemon, string reason)
+    {
+        string own = $"crishim {Version} {Platform} {RuntimeInformation.FrameworkDescription}";
+        if (daemon is null)
+        {
+            return $"{own}\nserving: {Terminal.Clean(reason)}";
+        }
+
+        string backend = daemon.BackendName.Length > 0 ? $"{daemon.BackendName} {daemon.BackendVersion}" : "does not answer";
+        return $"{own}\nserving: crishim {Terminal.Clean(daemon.Version)} at unix://{daemon.ListenPath}, supervision {daemon.SupervisionMode}"
+            + $"{(daemon.IsDraining ? ", draining" : "")}\nbackend: {Terminal.Clean(backend)} at unix://{daemon.ContainerdPath}";
+    }
+
+    private static string ToJson(StatusResponse? daemon, string reason) => ReportJson.Text(json =>
+    {
+        json.WriteStartObject();
+        json.WriteString("version", Version);
+        json.WriteString("platform", Platform);
+        json.WriteString("runtime", RuntimeInformation.FrameworkDescription);
+        if (daemon is null)
+        {
+            json.WriteString("notServing", reason);
+        }
+        else
+        {
+            json.WriteStartObject("serving");
+            json.WriteString("version", daemon.Version);
+            json.WriteString("startedAt", daemon.StartedAt.ToDateTimeOffset());
+            json.WriteString("address", $"unix://{daemon.ListenPath}");
+            json.WriteString("supervisionMode", daemon.SupervisionMode);
+            json.WriteBoolean("draining", daemon.IsDraining);
+            json.WriteNumber("pods", daemon.Pods);
+            json.WriteNumber("sidecars", daemon.Sidecars);
+            json.WriteEndObject();
+            json.WriteStartObject("backend");
+            json.WriteString("address", $"unix://{daemon.ContainerdPath}");
+            if (daemon.BackendName.Length > 0)
+            {
+                json.WriteString("name", daemon.BackendName);
+                json.WriteString("version", daemon.BackendVersion);
+            }
+
             json.WriteEndObject();
         }
 
-        return Encoding.UTF8.GetString(buffer.ToArray());
-    }
+        json.WriteEndObject();
+    });
 }

@@ -11,7 +11,6 @@ using CriShim.Linux;
 using CriShim.Linux.Files;
 using CriShim.Metrics;
 using CriShim.Node;
-using CriShim.Node.Draining;
 using CriShim.Node.Journal;
 using CriShim.Protocol.Admin.V1;
 using CriShim.Proxy;
@@ -85,7 +84,7 @@ internal static class ServeProcess
             options, listener, loggers, time, supervision, configuration.Metrics.Address is null ? null : meters);
         proxy.Start();
         supervision.Start();
-        await using ServiceServer? admin = StartAdmin(configuration, supervision.Drain, proxy, loggers, log, time);
+        await using ServiceServer? admin = StartAdmin(configuration, supervision, proxy, loggers, log, time);
         await using LocalHttpServer? http = StartHttp(configuration, meters, supervision, discovery, proxy, listener.Path, log, time);
         log.ServingStarted(VersionCommand.Version, listener.Path, configuration.Containerd.SocketPath, file ?? "none");
         notifier.Ready($"Serving {listener.Path} for {configuration.Containerd.SocketPath}");
@@ -131,7 +130,7 @@ internal static class ServeProcess
 
     /// <summary>What operators ask must never be what callers' calls depend on: without this socket serving goes on.</summary>
     private static ServiceServer? StartAdmin(
-        CriShimConfiguration configuration, NodeDrain drain, ProxyServer proxy, ILoggerFactory loggers, ILogger log, TimeProvider time)
+        CriShimConfiguration configuration, NodeSupervision supervision, ProxyServer proxy, ILoggerFactory loggers, ILogger log, TimeProvider time)
     {
         if (configuration.Admin.SocketPath is not { } path)
         {
@@ -140,7 +139,8 @@ internal static class ServeProcess
 
         try
         {
-            var service = new SupervisorService(configuration, drain, proxy.CallersAsync, new KubeletEvidence(), time);
+            var service = new SupervisorService(
+                configuration, supervision.Drain, proxy.CallersAsync, new KubeletEvidence(), supervision.Reports, time);
             var server = new ServiceServer(
                 UnixListener.Bind(path, UnixFileMode.UserRead | UnixFileMode.UserWrite),
                 binder => Supervisor.BindService(binder, service),
@@ -201,6 +201,7 @@ internal static class ServeProcess
     {
         BackendSocketPath = configuration.Containerd.SocketPath,
         StateDirectory = configuration.Supervision.StateDirectory,
+        Version = VersionCommand.Version,
         Mode = configuration.Supervision.Mode,
         Restart = configuration.Supervision.Restart,
         Teardown = configuration.Supervision.Teardown,

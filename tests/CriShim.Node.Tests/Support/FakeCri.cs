@@ -42,6 +42,7 @@ internal sealed class FakeCri : IAsyncDisposable
         On("StopPodSandbox", StopPodSandboxRequest.Parser, StopSandbox);
         On("ExecSync", ExecSyncRequest.Parser, _ => new ExecSyncResponse());
         On("RemoveContainer", RemoveContainerRequest.Parser, Remove);
+        On("ListContainerStats", ListContainerStatsRequest.Parser, Stats);
         On("UpdateContainerResources", UpdateContainerResourcesRequest.Parser, _ => new UpdateContainerResourcesResponse());
         OnTask("Kill", KillRequest.Parser, request => KillTask(request.ContainerId));
         OnTask("Delete", DeleteTaskRequest.Parser, request => DeleteTask(request.ContainerId));
@@ -76,7 +77,7 @@ internal sealed class FakeCri : IAsyncDisposable
 
     /// <summary>All calls so far but for the questions, in order.</summary>
     public IReadOnlyList<(string Method, IMessage Request)> Changes =>
-        [.. _calls.Where(call => call.Method is not ("ListPodSandbox" or "ListContainers" or "ContainerStatus"))];
+        [.. _calls.Where(call => call.Method is not ("ListPodSandbox" or "ListContainers" or "ContainerStatus" or "ListContainerStats"))];
 
     public IReadOnlyList<FakeInstance> Instances
     {
@@ -349,6 +350,26 @@ internal sealed class FakeCri : IAsyncDisposable
                     CreatedAt = Nanoseconds(instance.CreatedAt),
                     ExitCode = instance.IsListedLate ? 0 : instance.ExitCode,
                     FinishedAt = instance.ListedState == ContainerState.ContainerExited ? Nanoseconds(instance.FinishedAt) : 0,
+                },
+            };
+        }
+    }
+
+    /// <summary>Each that runs uses 25 thousandths of a CPU and 3 MiB.</summary>
+    private ListContainerStatsResponse Stats(ListContainerStatsRequest request)
+    {
+        lock (_lock)
+        {
+            return new ListContainerStatsResponse
+            {
+                Stats =
+                {
+                    _instances.Values.Where(instance => instance.State == ContainerState.ContainerRunning).Select(instance => new ContainerStats
+                    {
+                        Attributes = new ContainerAttributes { Id = instance.Id, Metadata = instance.Request.Config.Metadata },
+                        Cpu = new CpuUsage { UsageNanoCores = new Protocol.Runtime.V1.UInt64Value { Value = 25_000_000 } },
+                        Memory = new MemoryUsage { WorkingSetBytes = new Protocol.Runtime.V1.UInt64Value { Value = 3 << 20 } },
+                    }),
                 },
             };
         }

@@ -2,6 +2,7 @@ using CriShim.Discovery;
 using CriShim.Linux.Files;
 using CriShim.Node.Draining;
 using CriShim.Node.Journal;
+using CriShim.Node.Reports;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.Proxy.Services;
 using CriShim.Supervision.Restarts;
@@ -57,6 +58,8 @@ internal sealed class NodeBed : IAsyncDisposable
     public NodeDrain Drain => _node!.Drain;
 
     public NodeJournal Journal => _node!.Journal;
+
+    public NodeReports Reports => _node!.Reports;
 
     public string StateDirectory => _directory.File("state");
 

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.TestSupport.Backends;
 using CriShim.TestSupport.KubeletDouble;
@@ -47,6 +48,36 @@ public abstract class SidecarTests(SidecarLab lab)
         Assert.Empty(run.Kubelet.Creates);
         Assert.Contains(code switch { "0" => "CleanExit", "oom" => "OutOfMemory", _ => "ErrorExit" }, run.Log, StringComparison.Ordinal);
         run.Check();
+    }
+
+    [Fact]
+    public async Task Death_OfASidecar_IsToldInVerboseStatusesBesideAllThatContainerdSays()
+    {
+        await using SidecarRun run = await SidecarRun.StartAsync(lab);
+        string dead = await run.DieAsync("3");
+        Container next = await run.SettlesAsync(1);
+        var request = new ContainerStatusRequest { ContainerId = next.Id, Verbose = true };
+
+        ContainerStatusResponse through = await run.Caller.Runtime.ContainerStatusAsync(request);
+        ContainerStatusResponse bare = await run.Bare.Runtime.ContainerStatusAsync(request);
+        ContainerStatusResponse terse = await run.Caller.Runtime.ContainerStatusAsync(new ContainerStatusRequest { ContainerId = next.Id });
+        PodSandboxStatusResponse pod = await run.Caller.Runtime.PodSandboxStatusAsync(
+            new PodSandboxStatusRequest { PodSandboxId = run.Kubelet.SandboxId, Verbose = true });
+        StatusResponse node = await run.Caller.Runtime.StatusAsync(new StatusRequest { Verbose = true });
+
+        using JsonDocument said = JsonDocument.Parse(through.Info["crishim"]);
+        JsonElement ended = said.RootElement.GetProperty("attempts")[0];
+        Assert.Equal(("sidecar", "native", 1), (Text(said.RootElement, "role"), Text(said.RootElement, "kind"), said.RootElement.GetProperty("attempt").GetInt32()));
+        Assert.Equal((dead, 3), (Text(ended, "containerId"), ended.GetProperty("exitCode").GetInt32()));
+        Assert.True(through.Info.Remove("crishim"));
+        Assert.Equal(bare.Status, through.Status);
+        Assert.Equal(bare.Info.Keys.Order(), through.Info.Keys.Order());
+        Assert.Empty(terse.Info);
+        Assert.Equal(Sidecar, Text(JsonDocument.Parse(pod.Info["crishim"]).RootElement.GetProperty("containers")[0], "name"));
+        Assert.Equal("on", Text(JsonDocument.Parse(node.Info["crishim"]).RootElement, "supervisionMode"));
+        run.Check();
+
+        static string Text(JsonElement element, string property) => element.GetProperty(property).GetString()!;
     }
 
     [Fact]

@@ -23,7 +23,8 @@ internal sealed class AdminBed : IAsyncDisposable
         Drain = new NodeDrain(Teardown, new StateStore(directory.File("state"), Log), Log, TimeProvider.System);
         LoadedConfiguration loaded = ConfigurationLoader.Load(new ServeFlags { Admin = SocketFile }, directory.File("absent.yaml"));
         var service = new SupervisorService(
-            loaded.Configuration!, Drain, _ => Task.FromResult(Callers), new KubeletEvidence(directory.File("proc")), TimeProvider.System);
+            loaded.Configuration!, Drain, _ => Task.FromResult(Callers), new KubeletEvidence(directory.File("proc")), Reports,
+            TimeProvider.System);
         _server = new ServiceServer(
             UnixListener.Bind(SocketFile, UnixFileMode.UserRead | UnixFileMode.UserWrite),
             binder => Supervisor.BindService(binder, service),
@@ -40,6 +41,9 @@ internal sealed class AdminBed : IAsyncDisposable
     public StandInTeardown Teardown { get; } = new();
 
     public NodeDrain Drain { get; }
+
+    /// <summary>What is known of pods.</summary>
+    public StandInReports Reports { get; } = new();
 
     public AdminChannel Channel { get; }
 

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Net.Sockets;
 using CriShim.Admin;
 using CriShim.Configuration;
 using CriShim.Node.Draining;
@@ -53,16 +52,7 @@ internal sealed class DrainCommand
         Description = "End the drain: pods are let in again. Pods whose end has begun are ended all the same.",
     };
 
-    private readonly Option<string?> _admin = new(ServeFlags.AdminName)
-    {
-        HelpName = "ADDRESS",
-        Description = "The admin socket of the serving crishim. Without it that of the configuration file, or the default.",
-    };
-
-    private readonly Option<string?> _config = new(ServeFlags.ConfigName)
-    {
-        HelpName = "FILE", Description = "Configuration file that names the admin socket.",
-    };
+    private readonly AdminSocketOption _socket = new();
 
     private readonly Option<string> _output = new("--output", "-o")
     {
@@ -90,7 +80,7 @@ internal sealed class DrainCommand
             "Ends every pod of the node in order, in parallel across pods, and keeps new ones from starting. This lasts until "
             + "'crishim drain --cancel' or a reboot, over restarts of crishim. Exit codes: 0 all pods ended, 1 some did not, 2 wrong usage.")
         {
-            _grace, _force, _onlyAtShutdown, _cancel, _admin, _config, _output,
+            _grace, _force, _onlyAtShutdown, _cancel, _socket.Admin, _socket.Config, _output,
         };
         Command.Validators.Add(result =>
         {
@@ -113,7 +103,7 @@ internal sealed class DrainCommand
         bool json = parse.GetValue(_output) == "json";
         var faults = new List<ConfigurationError>();
         TimeSpan grace = Read(_grace.Name, parse.GetValue(_grace)!, SettingRules.Duration(TimeSpan.Zero, NodeDrain.MaxGrace), faults);
-        string? socket = FindSocket(parse.GetValue(_admin), parse.GetValue(_config), faults);
+        string? socket = _socket.Find(parse, faults);
         if (faults.Count > 0)
         {
             faults.ForEach(fault => error.WriteLine($"crishim: {fault}"));
@@ -122,7 +112,7 @@ internal sealed class DrainCommand
 
         if (socket is null)
         {
-            error.WriteLine("crishim: the admin socket is off (admin.address): nothing can be asked of the crishim that serves");
+            error.WriteLine($"crishim: {AdminSocketOption.IsOff}");
             return ExitCode.Failure;
         }
 
@@ -156,16 +146,14 @@ internal sealed class DrainCommand
             }
 
             await using SubstituteCrishim? substitute =
-                atShutdown ? new SubstituteCrishim(_crishim, parse.GetValue(_config), socket) : null;
+                atShutdown ? new SubstituteCrishim(_crishim, parse.GetValue(_socket.Config), socket) : null;
             var request = new DrainRequest { Grace = Duration.FromTimeSpan(grace), Force = force };
             DrainResponse begun = await BeginAsync(supervisor, request, substitute, cancellationToken);
             return await WatchAsync(supervisor, begun.Drain, substitute, json, output, error, cancellationToken);
         }
         catch (RpcException failure)
         {
-            error.WriteLine(failure.StatusCode == StatusCode.Unavailable
-                ? $"crishim: no crishim serves at unix://{socket} ({ReasonOf(failure)}); 'systemctl status crishim' may say why"
-                : $"crishim: {failure.Status.Detail}");
+            error.WriteLine($"crishim: {AdminSocketOption.Describe(failure, socket)}");
         }
         catch (InvalidOperationException failure)
         {
@@ -286,21 +274,6 @@ internal sealed class DrainCommand
         return new TerminalProgress(output, () => (Console.WindowWidth, Console.WindowHeight), coloured);
     }
 
-    /// <summary>The rest of the file may be faulty: it is not this command's to judge, least of all at a shutdown.</summary>
-    private static string? FindSocket(string? flag, string? config, List<ConfigurationError> faults)
-    {
-        if (flag is not null)
-        {
-            return Read<string?>(ServeFlags.AdminName, flag, SettingRules.OptionalSocketAddress, faults);
-        }
-
-        LoadedConfiguration loaded = ConfigurationLoader.Load(new ServeFlags { Config = config });
-        faults.AddRange(loaded.Errors.Where(fault => fault.Setting == "admin.address" || (config is not null && fault.Place == config)));
-        string address = loaded.Effective.First(setting => setting.Path == "admin.address").Text;
-        _ = SettingRules.OptionalSocketAddress(address, out string? path, out _);
-        return path;
-    }
-
     private static T Read<T>(string flag, string text, SettingRules.Rule<T> rule, List<ConfigurationError> faults)
     {
         if (!rule(text, out T value, out string fault))
@@ -309,24 +282,5 @@ internal sealed class DrainCommand
         }
 
         return value;
-    }
-
-    private static string ReasonOf(RpcException failure)
-    {
-        Exception? inner = failure.Status.DebugException;
-        while (inner?.InnerException is not null)
-        {
-            inner = inner.InnerException;
-        }
-
-        return inner switch
-        {
-            // The kernel's ENOENT has no name of its own among socket errors.
-            SocketException { SocketErrorCode: SocketError.AddressNotAvailable } => "there is no such socket",
-            SocketException { SocketErrorCode: SocketError.ConnectionRefused } => "nobody listens",
-            SocketException { SocketErrorCode: SocketError.AccessDenied } => "it is for root alone",
-            not null => inner.Message,
-            null => failure.Status.Detail,
-        };
     }
 }

@@ -1,0 +1,125 @@
+using System.CommandLine;
+using System.CommandLine.Completions;
+using CriShim.Admin;
+using CriShim.Configuration;
+using CriShim.Protocol.Admin.V1;
+using Grpc.Core;
+
+namespace CriShim.Commands;
+
+/// <summary>A command that asks the crishim that serves, and prints the answer.</summary>
+internal abstract class AskingCommand
+{
+    /// <summary>How long completion may keep a shell waiting.</summary>
+    private static readonly TimeSpan CompletionPatience = TimeSpan.FromSeconds(1);
+
+    private readonly Option<string> _output;
+
+    protected AskingCommand(string name, string description, string jsonDescription)
+    {
+        _output = new Option<string>("--output", "-o")
+        {
+            HelpName = "text|json", Description = $"How to print it; json: {jsonDescription}.", DefaultValueFactory = _ => "text",
+        };
+        _output.AcceptOnlyFromAmong("text", "json");
+        Command = new Command(name, description);
+        Command.SetAction(RunAsync);
+    }
+
+    public Command Command { get; }
+
+    /// <summary>Adds the options that all of them have, behind a command's own.</summary>
+    protected void AddCommonOptions()
+    {
+        Command.Add(_output);
+        Command.Add(Socket.Admin);
+        Command.Add(Socket.Config);
+    }
+
+    protected AdminSocketOption Socket { get; } = new();
+
+    /// <summary>Asks, and prints.</summary>
+    protected abstract Task<int> RunAsync(Supervisor.SupervisorClient supervisor, Answer answer, ParseResult parse, CancellationToken cancellationToken);
+
+    /// <summary>An argument that names a pod, with the node's pods as completions.</summary>
+    protected Argument<string> PodArgument(string helpName, string description)
+    {
+        var argument = new Argument<string>("pod") { HelpName = helpName, Description = description };
+        argument.CompletionSources.Add(CompletePods);
+        return argument;
+    }
+
+    /// <summary>Whether what the caller typed can be a subject at all.</summary>
+    protected static bool IsSubject(string subject) => subject.Length is > 0 and <= 400 && !subject.Any(char.IsControl);
+
+    private IEnumerable<CompletionItem> CompletePods(CompletionContext context)
+    {
+        try
+        {
+            if (Socket.Find(context.ParseResult, []) is not { } socket)
+            {
+                return [];
+            }
+
+            using var channel = new AdminChannel(socket);
+            using var limit = new CancellationTokenSource(CompletionPatience, TimeProvider.System);
+            ListPodsResponse pods = new Supervisor.SupervisorClient(channel.Invoker).ListPods(new ListPodsRequest(), cancellationToken: limit.Token);
+
+            // Into a shell's line goes nothing that means something to it: a pod that Kubernetes made has no other letters.
+            return [.. pods.Pods.Select(pod => $"{pod.Namespace}/{pod.Name}").Distinct()
+                .Where(name => name.All(letter => char.IsAsciiLetterOrDigit(letter) || letter is '-' or '.' or '/'))
+                .Select(name => new CompletionItem(name))];
+        }
+        catch (Exception exception) when (exception is RpcException or OperationCanceledException or InvalidOperationException)
+        {
+            // A shell that completes has no place for messages.
+            return [];
+        }
+    }
+
+    private async Task<int> RunAsync(ParseResult parse, CancellationToken cancellationToken)
+    {
+        TextWriter error = parse.InvocationConfiguration.Error;
+        var faults = new List<ConfigurationError>();
+        string? socket = Socket.Find(parse, faults);
+        if (faults.Count > 0)
+        {
+            faults.ForEach(fault => error.WriteLine($"crishim: {fault}"));
+            return ExitCode.Usage;
+        }
+
+        if (socket is null)
+        {
+            error.WriteLine($"crishim: {AdminSocketOption.IsOff}");
+            return ExitCode.Failure;
+        }
+
+        try
+        {
+            using var channel = new AdminChannel(socket);
+            var answer = new Answer(Terminal.Of(parse.InvocationConfiguration.Output), error, parse.GetValue(_output) == "json", socket);
+            return await RunAsync(new Supervisor.SupervisorClient(channel.Invoker), answer, parse, cancellationToken);
+        }
+        catch (RpcException failure) when (cancellationToken.IsCancellationRequested)
+        {
+            _ = failure;
+            return ExitCode.Success;
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            return ExitCode.Success;
+        }
+        catch (RpcException failure)
+        {
+            error.WriteLine($"crishim: {Terminal.Clean(AdminSocketOption.Describe(failure, socket))}");
+            return ExitCode.Failure;
+        }
+    }
+}
+
+/// <summary>Where an answer goes.</summary>
+/// <param name="Terminal">The output.</param>
+/// <param name="Error">For what is no part of it.</param>
+/// <param name="IsJson">As JSON.</param>
+/// <param name="Socket">Path of the admin socket, for messages.</param>
+internal sealed record Answer(Terminal Terminal, TextWriter Error, bool IsJson, string Socket);
