@@ -40,11 +40,11 @@ internal sealed partial class ProxyLog(ILogger logger)
     [LoggerMessage(8, LogLevel.Error, "Backend unix://{BackendPath} broke HTTP/2 ({Error}): {Reason}")]
     public partial void BackendBrokeProtocol(string backendPath, Http2Error error, string reason);
 
-    [LoggerMessage(9, LogLevel.Warning, "A caller broke HTTP/2 ({Error}) and is cut off: {Reason}")]
-    public partial void CallerBrokeProtocol(Http2Error error, string reason);
+    [LoggerMessage(9, LogLevel.Warning, "A caller (process {ProcessId} of user {UserId}) broke HTTP/2 ({Error}) and is cut off: {Reason}")]
+    public partial void CallerBrokeProtocol(int processId, uint? userId, Http2Error error, string reason);
 
-    [LoggerMessage(10, LogLevel.Warning, "A malformed request was refused: {Reason}")]
-    public partial void RequestMalformed(string reason);
+    [LoggerMessage(10, LogLevel.Warning, "A malformed request of process {ProcessId} of user {UserId} was refused: {Reason}")]
+    public partial void RequestMalformed(int processId, uint? userId, string reason);
 
     [LoggerMessage(11, LogLevel.Debug, "A caller disconnected ({Reason}), open calls: {Calls}")]
     public partial void CallerDisconnected(string reason, int calls);
@@ -61,8 +61,15 @@ internal sealed partial class ProxyLog(ILogger logger)
     [LoggerMessage(14, LogLevel.Error, "A connection failed inside crishim and is closed; others go on")]
     public partial void ConnectionFailed(Exception exception);
 
-    [LoggerMessage(15, LogLevel.Warning, "A caller connected and said nothing; it is cut off")]
-    public partial void CallerSilent();
+    [LoggerMessage(15, LogLevel.Warning, "A caller (process {ProcessId} of user {UserId}) connected and said nothing; it is cut off")]
+    public partial void CallerSilent(int processId, uint? userId);
+
+    /// <summary>Once a connection: who is behind the pods and containers that change from here on.</summary>
+    [LoggerMessage(21, LogLevel.Information, "Process {ProcessId} of user {UserId} changes something: {Method}")]
+    public partial void CallerChanges(int processId, uint? userId, string method);
+
+    [LoggerMessage(22, LogLevel.Debug, "Process {ProcessId} of user {UserId} connected")]
+    public partial void CallerConnected(int processId, uint? userId);
 
     [LoggerMessage(20, LogLevel.Warning,
         "Process {ProcessId} of user {UserId} connected to unix://{Path}, which is not for it; it is cut off")]

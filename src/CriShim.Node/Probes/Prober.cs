@@ -113,7 +113,10 @@ internal sealed class Prober(RuntimeAdapter backend, TimeProvider time) : IDispo
     {
         using GrpcChannel channel = GrpcChannel.ForAddress($"http://{Host(address)}:{grpc.Port}", new GrpcChannelOptions
         {
-            HttpHandler = new SocketsHttpHandler { UseProxy = false },
+            HttpHandler = new SocketsHttpHandler
+            {
+                AllowAutoRedirect = false, UseProxy = false, UseCookies = false, MaxResponseHeadersLength = MaxHeadersKilobytes,
+            },
             DisposeHttpClient = true,
             MaxReceiveMessageSize = 4096,
         });

@@ -46,6 +46,7 @@ internal sealed class CallerConnection : Http2Connection
     private long? _statusAskedAt;
     private bool _asksForStatus;
     private bool _hasRunPods;
+    private bool _hasChanged;
 
     public CallerConnection(ProxyLoop loop, int descriptor, PeerCredentials? peer)
         : base(loop, descriptor)
@@ -256,8 +257,12 @@ internal sealed class CallerConnection : Http2Connection
         Close();
     }
 
-    /// <summary>A caller that never said who it is.</summary>
-    public void CloseSilent() => Close();
+    /// <summary>A caller that never said what it wants.</summary>
+    public void CloseSilent()
+    {
+        Loop.Log.CallerSilent(_peer?.ProcessId ?? 0, _peer?.UserId);
+        Close();
+    }
 
     private void EndForStop(Call call)
     {
@@ -310,7 +315,7 @@ internal sealed class CallerConnection : Http2Connection
 
         if (HeaderRules.CheckRequest(fields, out int pathIndex, out long contentLength) is { } wrong)
         {
-            Loop.Log.RequestMalformed(wrong);
+            Loop.Log.RequestMalformed(_peer?.ProcessId ?? 0, _peer?.UserId, wrong);
             WriteReset(streamId, Http2Error.ProtocolError);
             RememberReset(streamId);
             return;
@@ -358,6 +363,12 @@ internal sealed class CallerConnection : Http2Connection
             call.ToBackend.SourceEnded = endStream;
             Answer(call, StatusCode.Unimplemented, $"crishim does not know {method.Path}, and containers are to be shown otherwise than it may list them");
             return;
+        }
+
+        if (method.IsChange && !_hasChanged)
+        {
+            _hasChanged = true;
+            Loop.Log.CallerChanges(_peer?.ProcessId ?? 0, _peer?.UserId, method.Path);
         }
 
         if (method.Habit != KubeletHabit.None)
@@ -530,7 +541,7 @@ internal sealed class CallerConnection : Http2Connection
 
     protected override void OnFailed(Http2Error error, string reason)
     {
-        Loop.Log.CallerBrokeProtocol(error, reason);
+        Loop.Log.CallerBrokeProtocol(_peer?.ProcessId ?? 0, _peer?.UserId, error, reason);
         WriteGoAway(_lastStreamId, error, Encoding.ASCII.GetBytes(reason));
         CloseCalls();
     }

@@ -67,6 +67,9 @@ internal sealed class CriMethod
 
     public KubeletHabit Habit { get; init; }
 
+    /// <summary>It may change something, by its name: what is no question.</summary>
+    public bool IsChange { get; init; }
+
     /// <summary>The service's typed handler for this method, if it has one.</summary>
     public Services.TypedMethod? Typed { get; set; }
 

@@ -44,6 +44,7 @@ internal sealed class MethodTable
                     Label = new("method", method.Name),
                     Subject = SubjectOf(method.InputType),
                     Habit = HabitOf(method.InputType),
+                    IsChange = !IsQuestion(method.Name),
                 });
             }
         }
@@ -79,6 +80,11 @@ internal sealed class MethodTable
         : input == RunPodSandboxRequest.Descriptor || input == CreateContainerRequest.Descriptor ? KubeletHabit.RunsPods
         : KubeletHabit.None;
 
+    private static bool IsQuestion(string name) =>
+        name.StartsWith("List", StringComparison.Ordinal) || name.StartsWith("Stream", StringComparison.Ordinal)
+        || name.EndsWith("Status", StringComparison.Ordinal) || name.EndsWith("Stats", StringComparison.Ordinal)
+        || name is "Version" or "ImageFsInfo" or "GetContainerEvents" or "RuntimeConfig";
+
     private static int Bucket(ReadOnlySpan<byte> path)
     {
         if (path.Length < 8)
@@ -97,6 +103,7 @@ internal sealed class MethodTable
         {
             IsUnknownStream = isStream,
             IsStream = isStream,
+            IsChange = forwarded,
         };
         if (forwarded && _learned < MaxLearned && path.Length <= MaxPathLength)
         {

@@ -569,6 +569,7 @@ internal sealed class ProxyLoop : IDisposable
                 continue;
             }
 
+            Log.CallerConnected(peer?.ProcessId ?? 0, peer?.UserId);
             var caller = new CallerConnection(this, descriptor, peer);
             try
             {
@@ -604,7 +605,6 @@ internal sealed class ProxyLoop : IDisposable
             _ = _newCallers.Dequeue();
             if (_connections.GetValueOrDefault(oldest.Token) is CallerConnection { IsClosed: false, PrefaceSeen: false } silent)
             {
-                Log.CallerSilent();
                 silent.CloseSilent();
             }
         }

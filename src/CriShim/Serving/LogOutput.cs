@@ -13,7 +13,7 @@ internal static class LogOutput
 {
     private const string Timestamp = "yyyy-MM-ddTHH:mm:ss.fffZ";
 
-    public static ILoggerFactory Create(LogConfiguration configuration) => LoggerFactory.Create(builder =>
+    public static ILoggerFactory Create(LogConfiguration configuration) => new OneLineLoggers(LoggerFactory.Create(builder =>
     {
         _ = builder.SetMinimumLevel(configuration.Level);
         _ = configuration.Format == LogFormat.Json ? builder.AddJsonConsole(Json)
@@ -26,7 +26,7 @@ internal static class LogOutput
             // logged when the reader goes on.
             options.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite;
         });
-    });
+    }));
 
     private static void Lines(SimpleConsoleFormatterOptions options)
     {

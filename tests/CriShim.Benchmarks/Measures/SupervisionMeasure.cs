@@ -1,9 +1,9 @@
 using System.Diagnostics;
 using System.Globalization;
-using CriShim.Benchmarks.Backend;
 using CriShim.Benchmarks.Report;
 using CriShim.Benchmarks.Routes;
 using CriShim.Protocol.Runtime.V1;
+using CriShim.TestSupport.Backends;
 using CriCaller = CriShim.TestSupport.Lab.CriCaller;
 
 namespace CriShim.Benchmarks.Measures;

@@ -6,6 +6,10 @@ using CriShim.Node.Probes;
 using CriShim.Node.Tests.Support;
 using CriShim.Supervision.Sidecars;
 using CriShim.TestSupport.Lab;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace CriShim.Node.Tests.Probes;
@@ -104,6 +108,32 @@ public sealed class StartupProbeTests
         await using var bed = await ProberBed.StartAsync();
 
         Assert.False(await bed.AskAsync($"{{grpc: {{port: {server.Port}}}}}"));
+    }
+
+    /// <summary>It would lead this process, which stands on the node's network, to any address that a pod likes.</summary>
+    [Theory]
+    [InlineData(302)]
+    [InlineData(307)]
+    [InlineData(308)]
+    public async Task Grpc_Redirected_DoesNotPassAndIsNotFollowed(int status)
+    {
+        var asked = new System.Collections.Concurrent.ConcurrentQueue<string>();
+        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
+        builder.WebHost.ConfigureKestrel(options => options.Listen(IPAddress.Loopback, 0, listen => listen.Protocols = HttpProtocols.Http2));
+        await using WebApplication server = builder.Build();
+        server.Run(context =>
+        {
+            asked.Enqueue(context.Request.Path.Value!);
+            context.Response.StatusCode = status;
+            context.Response.Headers.Location = $"http://{context.Request.Host}/elsewhere";
+            return Task.CompletedTask;
+        });
+        await server.StartAsync();
+        await using ProberBed bed = await ProberBed.StartAsync();
+
+        Assert.False(await bed.AskAsync($"{{grpc: {{port: {new Uri(server.Urls.First()).Port}}}}}"));
+
+        Assert.Equal("/grpc.health.v1.Health/Check", Assert.Single(asked));
     }
 
     [Fact]

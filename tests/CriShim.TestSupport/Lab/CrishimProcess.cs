@@ -19,6 +19,8 @@ public sealed class CrishimProcess : IAsyncDisposable
 
     public string ListenPath { get; }
 
+    public int ProcessId => _process.Id;
+
     public string Log => LogTail.Of(_logFile, int.MaxValue);
 
     public bool HasExited => _process.HasExited;

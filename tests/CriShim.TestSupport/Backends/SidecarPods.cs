@@ -2,10 +2,10 @@ using System.Globalization;
 using CriShim.Protocol.Runtime.V1;
 using Google.Protobuf;
 
-namespace CriShim.Benchmarks.Backend;
+namespace CriShim.TestSupport.Backends;
 
 /// <summary>Pods of nothing but sidecars, with requests as long as those of the meshes and agents that sidecars are for.</summary>
-internal static class SidecarPods
+public static class SidecarPods
 {
     private const int Variables = 40;
 

@@ -1,0 +1,52 @@
+using System.Globalization;
+using System.Text;
+using Microsoft.Extensions.Logging;
+
+namespace CriShim.Serving;
+
+/// <summary>
+/// Log lines that stay one line, and what they seem to be: names come from callers and pod authors, and could end a line and begin one of
+/// their own, move a terminal's cursor, or run backwards. Whatever could is written as <c>\u001b</c> is.
+/// </summary>
+internal sealed class OneLineLoggers(ILoggerFactory inner) : ILoggerFactory
+{
+    /// <summary>The most of one message, in characters: no name may push others' lines out of the journal.</summary>
+    private const int MaxLength = 4096;
+
+    public ILogger CreateLogger(string categoryName) => new OneLineLogger(inner.CreateLogger(categoryName));
+
+    public void AddProvider(ILoggerProvider provider) => inner.AddProvider(provider);
+
+    public void Dispose() => inner.Dispose();
+
+    internal static string OneLine(string text)
+    {
+        if (text.Length <= MaxLength && !text.AsSpan().ContainsAnyExceptInRange(' ', '~'))
+        {
+            return text;
+        }
+
+        var line = new StringBuilder();
+        foreach (char c in text.Length <= MaxLength ? text : text[..MaxLength])
+        {
+            _ = IsUnfit(c) ? line.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:x4}") : line.Append(c);
+        }
+
+        return text.Length <= MaxLength ? line.ToString() : line.Append("...").ToString();
+    }
+
+    private static bool IsUnfit(char c) => char.GetUnicodeCategory(c) is UnicodeCategory.Control or UnicodeCategory.Format
+        or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.Surrogate or UnicodeCategory.PrivateUse
+        or UnicodeCategory.OtherNotAssigned;
+
+    private sealed class OneLineLogger(ILogger inner) : ILogger
+    {
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => inner.BeginScope(state);
+
+        public bool IsEnabled(LogLevel logLevel) => inner.IsEnabled(logLevel);
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            inner.Log(logLevel, eventId, state, exception, (said, failure) => OneLine(formatter(said, failure)));
+    }
+}
