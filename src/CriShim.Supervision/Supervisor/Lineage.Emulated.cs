@@ -256,7 +256,22 @@ internal sealed partial class Lineage
     }
 
     /// <summary>A death is decided by whether callers are told that it completed before.</summary>
-    private bool WaitsForRecord => _completed is { IsCompletionShown: false } && Current == _completed;
+    private bool WaitsForRecord()
+    {
+        if (_completed is not { IsCompletionShown: false } || Current != _completed)
+        {
+            return false;
+        }
+
+        if (_recordDue is null)
+        {
+            return true;
+        }
+
+        // It could not be recorded in its life: callers were not told, and never will be.
+        Uncomplete();
+        return false;
+    }
 
     private void DecideWhatWaited(DateTimeOffset now)
     {

@@ -193,7 +193,7 @@ internal sealed partial class Lineage
         {
             if (State == LineageState.Unsure && askedAt >= _unsureSince)
             {
-                _replacement = new Instance(seen.Id, seen.Attempt, seen.CreatedAt) { IsOurs = true, IsHidden = true };
+                _replacement = new Instance(seen.Id, seen.Attempt, seen.CreatedAt) { IsOurs = true, IsHidden = true, ChangedAt = askedAt };
                 _instances.Add(_replacement);
                 Resolve(seen, now);
             }
@@ -210,14 +210,15 @@ internal sealed partial class Lineage
         bool isDead = seen.State == BackendState.Exited;
         if (IsAbandoned(seen.Attempt) && seen.State == BackendState.Created)
         {
-            var leftover = new Instance(seen.Id, seen.Attempt, seen.CreatedAt) { IsOurs = true, IsHidden = true };
+            // Also to an older list, which may come later, it is news.
+            var leftover = new Instance(seen.Id, seen.Attempt, seen.CreatedAt) { IsOurs = true, IsHidden = true, ChangedAt = askedAt };
             _instances.Add(leftover);
             Remove(leftover, RemovalReason.ReplacementNotWanted, now);
             return;
         }
 
         _isUnrecorded |= _instances.Count == 0;
-        var instance = new Instance(seen.Id, seen.Attempt, seen.CreatedAt) { IsDead = isDead, IsEndSeen = isDead, Exit = seen.Exit };
+        var instance = new Instance(seen.Id, seen.Attempt, seen.CreatedAt) { IsDead = isDead, IsEndSeen = isDead, Exit = seen.Exit, ChangedAt = askedAt };
         if (Current is not null && (seen.CreatedAt < Current.CreatedAt || seen.Attempt < Current.Attempt))
         {
             instance.IsDecided = isDead;

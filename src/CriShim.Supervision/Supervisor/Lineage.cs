@@ -569,11 +569,15 @@ internal sealed partial class Lineage(string name, PodConditions pod)
 
     private void Decide(Instance instance, DateTimeOffset now)
     {
-        if (WaitsForRecord)
+        if (WaitsForRecord())
         {
+            if (State != LineageState.Undecided)
+            {
+                Mask(instance, now);
+            }
+
             State = LineageState.Undecided;
             _due = null;
-            Mask(instance, now);
             return;
         }
 

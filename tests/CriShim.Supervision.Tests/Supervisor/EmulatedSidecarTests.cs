@@ -77,6 +77,19 @@ public sealed class EmulatedSidecarTests
     }
 
     [Fact]
+    public void Death_OfOneWhoseCompletionCouldNotBeRecorded_IsNoSuccess()
+    {
+        PodScene scene = Scene(PodRestartPolicy.Never);
+        scene.Tell(new StartupProbePassed("p0"));
+        scene.Tell(new CompletionRecorded("proxy", false));
+        scene.Dies("p0", 0);
+        Assert.Equal((StandDownReason.StartupFailed, ShownState.Failed), (scene.View.RestReason, scene.Shown(0)));
+        scene.After(5);
+        scene.Tell(new TimerDue());
+        scene.None<RecordCompletion>();
+    }
+
+    [Fact]
     public void RestartPolicyUnknown_IsShownCompletedAllTheSame()
     {
         PodScene scene = Unspecified();

@@ -17,6 +17,8 @@ internal sealed class World
 {
     public const string Main = "main";
 
+    private const string Agent = "agent";
+
     private static readonly string[] Names = ["proxy", "agent", Main];
 
     private readonly StringBuilder _log = new();
@@ -55,20 +57,37 @@ internal sealed class World
     private bool _isTerminating;
     private int _crashAfter = -1;
     private int _nextId;
+    private readonly bool _isEmulated;
+    private readonly Dictionary<string, DateTimeOffset> _completions = [];
+    private readonly HashSet<string> _failedProbes = [];
+    private readonly SidecarAnnotation _annotation;
 
-    public World(int seed)
+    /// <param name="seed">Of its chances.</param>
+    /// <param name="isEmulated">"agent" is an emulated init container, and "main" is created when it is shown completed.</param>
+    public World(int seed, bool isEmulated = false)
     {
+        _isEmulated = isEmulated;
+        _annotation = isEmulated
+            ? SidecarAnnotation.Parse(new Dictionary<string, string> { [SidecarAnnotation.SidecarsKey] = Agent })
+            : SidecarAnnotation.None;
         _chance = new Random(seed);
         _options = new RestartOptions();
         _limit = new NodeRestartLimit(_options.NodeLimit, Now);
         _facts = Facts();
-        var annotations = SidecarAnnotation.None;
         _shim = new PodSupervisor(Options());
         Do(_shim.Handle(new FactsChanged(_facts), Now));
-        Do(_shim.Handle(new AnnotationChanged(annotations), Now));
-        foreach (string name in Names)
+        Do(_shim.Handle(new AnnotationChanged(_annotation), Now));
+        foreach (string name in Names.Where(name => !isEmulated || name != Main))
         {
             KubeletCreates(name, 0, equalsOurs: true);
+            DrainKubelet();
+        }
+
+        // Half of them begin when all runs.
+        for (int round = 0; isEmulated && seed % 2 == 0 && round < 50; round++)
+        {
+            Finish();
+            KubeletLooks(0);
             DrainKubelet();
         }
     }
@@ -84,6 +103,12 @@ internal sealed class World
     public int HeldStops { get; private set; }
 
     public int OrderedEnds { get; private set; }
+
+    public int Completions => _completions.Count;
+
+    public int HiddenRestarts { get; private set; }
+
+    public int HeldRemovals { get; private set; }
 
     public void Step(int kind, int a)
     {
@@ -184,6 +209,9 @@ internal sealed class World
                 // Whoever waits for a stop may go away at any time.
                 _ = _kubeletCalls.RemoveAll(c => c.Kind is CallKind.StopSandbox or CallKind.Stop && c.WasHeld);
                 break;
+            case 37:
+                RemoveCompleted();
+                break;
             default:
                 break;
         }
@@ -208,21 +236,7 @@ internal sealed class World
 
         for (int round = 0; round < 60; round++)
         {
-            while (_calls.Count + _replies.Count > 0)
-            {
-                if (_calls.Count > 0)
-                {
-                    CarryOut(_calls[0]);
-                }
-
-                if (_replies.Count > 0)
-                {
-                    PodInput reply = _replies[0];
-                    _replies.RemoveAt(0);
-                    Tell(reply);
-                }
-            }
-
+            Finish();
             while (_events.Count > 0)
             {
                 ContainerExited exited = _events[0];
@@ -236,7 +250,10 @@ internal sealed class World
             Check();
         }
 
-        Assert(_podRecord is not { Stops.Count: > 0 }, "a stop that was asked for is not over");
+        // What is shown completed waits for a kubelet that has not come to stop the main.
+        bool isMainLeft = _boxes.Any(b => b is { Name: Main, State: BackendState.Running }) && !_stopsAsked.ContainsKey(Main);
+        Assert(_podRecord is null || _podRecord.Stops.All(s => isMainLeft && s is { Lineage: Agent, Stage: StopStage.Held, IsCallers: false }),
+            "a stop that was asked for is not over");
         if (_podRecord?.End is not null)
         {
             Assert(_sandboxStopForwarded, "a sandbox's end that was asked for is not over");
@@ -256,12 +273,14 @@ internal sealed class World
             Assert(view.RestReason != StandDownReason.SandboxNotReady || !_sandboxReady, $"{view.Name} rests, and the sandbox is ready");
             Assert(view.RestReason != StandDownReason.NoGraceLeft || _isTerminating || _sandboxEndAsked, $"{view.Name} rests for want of grace");
             Assert(view.RestReason != StandDownReason.TurnToEnd || _isTerminating || _sandboxEndAsked, $"{view.Name} rests as if it were its turn");
-            Assert(!view.IsStoppedByCaller || _sandboxEndAsked || _perhapsStopped.Contains(view.Name), $"{view.Name} counts as stopped");
+            bool isEndedUnasked = view is { Name: Agent, CompletedId: not null } && (_isTerminating || _perhapsStopped.Count > 0);
+            Assert(!view.IsStoppedByCaller || _sandboxEndAsked || isEndedUnasked || _perhapsStopped.Contains(view.Name), $"{view.Name} counts as stopped");
             Box? current = _boxes.Find(b => b.Id == view.CurrentId);
             if (current is { State: BackendState.Running, IsOurs: true })
             {
                 int dead = _boxes.Count(b => b.Name == view.Name && b.State == BackendState.Exited);
-                Assert(dead <= 1, $"{view.Name} leaves {dead} dead instances");
+                int shownDead = _boxes.Count(b => b.Name == view.Name && _completions.ContainsKey(b.Id) && b.State == BackendState.Exited);
+                Assert(dead - shownDead <= 1, $"{view.Name} leaves {dead} dead instances");
                 Assert(_boxes.All(b => b.Name != view.Name || b.State != BackendState.Created || !b.IsOurs || _knownToKubelet.Contains(b.Id)), "a replacement is left over");
             }
 
@@ -279,7 +298,26 @@ internal sealed class World
         SandboxId = "sandbox", Restart = _options, Teardown = _teardown, IsSpecSourceConfigured = true, Chance = new Random(_chance.Next()), Mode = _mode,
     };
 
-    private static PodFacts Facts() => new()
+    /// <summary>All that is under way with the backend, to its end.</summary>
+    private void Finish()
+    {
+        while (_calls.Count + _replies.Count > 0)
+        {
+            if (_calls.Count > 0)
+            {
+                CarryOut(_calls[0]);
+            }
+
+            if (_replies.Count > 0)
+            {
+                PodInput reply = _replies[0];
+                _replies.RemoveAt(0);
+                Tell(reply);
+            }
+        }
+    }
+
+    private PodFacts Facts() => new()
     {
         Uid = "uid",
         Namespace = "ns",
@@ -287,7 +325,7 @@ internal sealed class World
         Containers =
         [
             new ContainerFacts("proxy", ContainerRole.RestartableInit),
-            new ContainerFacts("agent", ContainerRole.RestartableInit),
+            new ContainerFacts(Agent, _isEmulated ? ContainerRole.Init : ContainerRole.RestartableInit),
             new ContainerFacts(Main, ContainerRole.Plain),
         ],
     };
@@ -319,8 +357,13 @@ internal sealed class World
 
             _crashAfter = _crashAfter > 0 ? _crashAfter - 1 : _crashAfter;
             Note($"    {Shown(command)}");
-            Write(command.RecordFirst);
-            Carry(command);
+            bool isWritten = command is not RecordCompletion || _chance.Next(8) != 0;
+            if (isWritten)
+            {
+                Write(command.RecordFirst);
+            }
+
+            Carry(command, isWritten);
         }
     }
 
@@ -343,10 +386,20 @@ internal sealed class World
         }
     }
 
-    private void Carry(PodCommand command)
+    private void Carry(PodCommand command, bool isWritten)
     {
         switch (command)
         {
+            case ProbeStartup probe:
+                Assert(_isEmulated && probe is { Lineage: Agent, MayFail: true }, "a probe of what has none");
+                _calls.Add(new OurCall(command));
+                break;
+            case RecordCompletion:
+                _calls.Add(new OurCall(command) { IsWritten = isWritten });
+                break;
+            case StopInstance(_, var failed, _) when _failedProbes.Remove(failed):
+                _calls.Add(new OurCall(command));
+                break;
             case CreateReplacement create:
                 Assert(create.Lineage != Main, "a main container is replaced");
                 Assert(!_sandboxStopAsked, "a create after StopPodSandbox");
@@ -410,7 +463,7 @@ internal sealed class World
     /// <summary>What ends before a sidecar, and runs. A replacement that is given up is removed, whatever it does meanwhile.</summary>
     private IEnumerable<Box> Predecessors(string name) => _boxes.Where(
         b => b.State == BackendState.Running && b.Name != name && (b.Name == Main || (name == "proxy" && b.Name == "agent"))
-            && _shim?.ShownState(b.Id, b.Name, b.Attempt, Now) != ShownState.Hidden);
+            && (_shim?.ShownState(b.Id, b.Name, b.Attempt, Now) != ShownState.Hidden || b.Id == _shim?.CurrentOf(b.Name)));
 
     // Its death was not told yet.
     private bool HasUntoldPredecessor(string name) =>
@@ -425,8 +478,11 @@ internal sealed class World
         }
 
         (DateTimeOffset askedAt, TimeSpan timeout) = _stopsAsked.GetValueOrDefault(name, (DateTimeOffset.MaxValue, TimeSpan.Zero));
-        bool isAlone = _podRecord is { TerminatingSince: null, End: null } && Now >= askedAt + _teardown.UnprovenHold;
-        bool isGraceOver = (_sandboxEndAsked && Now >= _shim!.Deadline - _teardown.SidecarFloor)
+        bool isAlone = _podRecord is { TerminatingSince: null, End: null } && askedAt < Now && Now >= askedAt + _teardown.UnprovenHold;
+        (DateTimeOffset mainAskedAt, TimeSpan mainTimeout) = _stopsAsked.GetValueOrDefault(Main, (DateTimeOffset.MaxValue, TimeSpan.Zero));
+        bool isGraceOver = (_isEmulated && mainAskedAt < Now && Now >= mainAskedAt + mainTimeout - _teardown.SidecarFloor)
+            || (_isEmulated && _isTerminating && Now >= _shim!.Deadline - _teardown.SidecarFloor && _stopsAsked.ContainsKey(Main))
+            || (_sandboxEndAsked && Now >= _shim!.Deadline - _teardown.SidecarFloor)
             || (askedAt < Now && Now >= askedAt + timeout - _teardown.SidecarFloor);
         Box? early = Predecessors(name).FirstOrDefault();
         Assert(early is null || isAlone || isGraceOver, $"it is the turn of {name} while {early?.Id} runs");
@@ -497,7 +553,8 @@ internal sealed class World
         _ = _kubeletCalls.RemoveAll(c => c.Kind != CallKind.StopSandbox || c.WasHeld);
 
         // So may ours: those that only tell the shim something cannot.
-        _ = _calls.RemoveAll(c => c.Command is InspectInstance or RelistSandbox or RemoveInstance or StopInstance or RunPreStop);
+        _ = _calls.RemoveAll(c => c.Command is InspectInstance or RelistSandbox or RemoveInstance or StopInstance or RunPreStop or ProbeStartup or RecordCompletion);
+        _failedProbes.Clear();
         foreach (OurCall call in _calls)
         {
             call.IsOrphan = true;
@@ -513,7 +570,7 @@ internal sealed class World
 
         Note("  rise");
         (_shim, IReadOnlyList<PodCommand> commands) = PodSupervisor.Rebuild(
-            Options(), _podRecord, _records.Values.ToArray(), List(), _facts, SidecarAnnotation.None, Now);
+            Options(), _podRecord, _records.Values.ToArray(), List(), _facts, _annotation, Now);
         if (_isTerminating && !_shim.IsTerminating)
         {
             // Lost with the crash before it was recorded: the evidence comes again.
@@ -607,6 +664,7 @@ internal sealed class World
 
                 Run(box);
                 Restarts++;
+                HiddenRestarts += box.Name == Agent && _completions.Count > 0 ? 1 : 0;
                 reply = new ReplacementStarted(id, Now);
                 break;
             case RemoveInstance(_, var id, _) when refuse:
@@ -615,6 +673,23 @@ internal sealed class World
             case RemoveInstance(_, var id, _):
                 _ = _boxes.RemoveAll(b => b.Id == id);
                 reply = new ContainerRemoved(id);
+                break;
+            case ProbeStartup(_, var id, _):
+                if (_shim?.IsProbeWanted(Agent, id) == true && _boxes.Any(b => b.Id == id && b.State == BackendState.Running))
+                {
+                    if (_chance.Next(6) == 0)
+                    {
+                        _ = _failedProbes.Add(id);
+                        reply = new StartupProbeFailed(id);
+                        break;
+                    }
+
+                    reply = new StartupProbePassed(id);
+                }
+
+                break;
+            case RecordCompletion(var name):
+                reply = new CompletionRecorded(name, call.IsWritten);
                 break;
             case InspectInstance(_, var id):
                 Box? inspected = _boxes.Find(b => b.Id == id);
@@ -715,6 +790,14 @@ internal sealed class World
 
             (Box Box, BackendState State) newest = shown.OrderBy(s => s.Box.CreatedAt).LastOrDefault();
             bool isWanted = newest.Box is null || newest.State is BackendState.Exited or BackendState.Created;
+            if (_isEmulated && name != "proxy")
+            {
+                // An init container that has completed is not looked at again, and the main follows it.
+                bool hasMain = _boxes.Any(b => b.Name == Main);
+                bool isInitialized = hasMain || _boxes.Any(b => b.Name == Agent && _shim!.ShownState(b.Id, b.Name, b.Attempt, Now) == ShownState.Masked);
+                isWanted &= name == Main ? isInitialized : !isInitialized && !(newest.Box is { Exit.ExitCode: 0 } && _mode != SupervisionMode.On);
+            }
+
             if (isWanted && !_isTerminating && !_sandboxStopAsked && _kubeletCalls.All(c => c.Name != name))
             {
                 KubeletCreates(name, newest.Box is null ? 0 : newest.Box.Attempt + 1, a % 3 != 0);
@@ -724,7 +807,12 @@ internal sealed class World
 
     private List<(Box Box, BackendState State)> Shown(string name) =>
         [.. _boxes.Where(b => b.Name == name).Select(b => (b, _shim!.ShownState(b.Id, b.Name, b.Attempt, Now))).Where(s => s.Item2 != ShownState.Hidden)
-            .Select(s => (s.b, s.Item2 == ShownState.Running ? BackendState.Running : s.b.State))];
+            .Select(s => (s.b, s.Item2 switch
+            {
+                ShownState.Running => BackendState.Running,
+                ShownState.Masked => BackendState.Exited,
+                _ => s.b.State,
+            }))];
 
     private void KubeletCreates(string name, int attempt, bool equalsOurs)
     {
@@ -934,6 +1022,30 @@ internal sealed class World
         }
     }
 
+    /// <summary>A kubelet's collector, an eviction, an operator: it is shown EXITED.</summary>
+    private void RemoveCompleted()
+    {
+        if (_shim is null || _kubeletIsAway
+            || _boxes.Find(b => b.Name == Agent && _shim.ShownState(b.Id, b.Name, b.Attempt, Now) == ShownState.Masked) is not { } box)
+        {
+            return;
+        }
+
+        bool isLive = _boxes.Any(b => b.Name == Agent && b.State == BackendState.Running && b.Id == _shim.CurrentOf(Agent));
+        CallVerdict remove = _shim.ArbitrateRemove(box.Id, Now);
+        Note($"  kubelet removes {box.Id}: {remove.Verdict}");
+        bool isCurrent = _shim.Views(Now).Single(view => view.Name == Agent).CompletedId == box.Id;
+        Assert(!(isLive && isCurrent) || remove.Verdict == Verdict.Held || !_shim.Running.Contains(Agent), "what runs is removed");
+        HeldRemovals += remove.Verdict == Verdict.Held ? 1 : 0;
+        Do(remove.Commands);
+        if (_shim is not null && remove.Verdict == Verdict.Forward)
+        {
+            _ = _boxes.Remove(box);
+            _ = _completions.Remove(box.Id);
+            Tell(new ContainerRemoved(box.Id));
+        }
+    }
+
     private void SetMode(SupervisionMode mode)
     {
         _mode = mode;
@@ -959,6 +1071,11 @@ internal sealed class World
         {
             List<(Box Box, BackendState State)> shown = Shown(name);
             Assert(shown.Count(s => s.State == BackendState.Running) <= 1, $"{name} shows two RUNNING instances");
+            if (_isEmulated && name == Agent)
+            {
+                CheckCompletions();
+            }
+
             foreach (Box box in _boxes.Where(b => b.Name == name))
             {
                 ShownState state = _shim.ShownState(box.Id, name, box.Attempt, Now);
@@ -973,6 +1090,33 @@ internal sealed class World
                 _ = _maskedSince.TryAdd(box.Id, Now);
                 Assert(Now - _maskedSince[box.Id] <= _options.ShownRunningFor, $"{box.Id} shows RUNNING for too long");
             }
+        }
+    }
+
+    /// <summary>What was shown completed once stays so, is recorded, and nothing of ours is seen behind it.</summary>
+    private void CheckCompletions()
+    {
+        foreach (Box box in _boxes.Where(b => b.Name == Agent))
+        {
+            bool isMasked = _shim!.ShownState(box.Id, box.Name, box.Attempt, Now) == ShownState.Masked;
+            if (_completions.TryGetValue(box.Id, out DateTimeOffset at))
+            {
+                Assert(isMasked, $"{box.Id} was shown completed, and is not");
+                Assert(_shim.CompletionOf(box.Id)!.Value.At == at, $"{box.Id} has another time");
+            }
+            else if (isMasked)
+            {
+                _completions.Add(box.Id, _shim.CompletionOf(box.Id)!.Value.At);
+                Assert(_records.TryGetValue(Agent, out LineageRecord? record) && record.Instances.Any(i => i.Id == box.Id && i.CompletedAt is not null),
+                    $"{box.Id} is shown completed without a record");
+            }
+        }
+
+        foreach ((Box box, _) in Shown(Agent))
+        {
+            bool isBehind = box.IsOurs && !_knownToKubelet.Contains(box.Id)
+                && _boxes.Any(b => _completions.ContainsKey(b.Id) && b.CreatedAt < box.CreatedAt);
+            Assert(!isBehind, $"{box.Id} is seen");
         }
     }
 
@@ -1014,6 +1158,8 @@ internal sealed class World
         public PodCommand Command { get; } = command;
 
         public bool IsOrphan { get; set; }
+
+        public bool IsWritten { get; init; }
     }
 
     private sealed class Box(string id, string name, int attempt)
