@@ -223,7 +223,8 @@ public sealed record StopSent(TimeSpan Grace) : Happening
 {
     public override string Kind => nameof(StopSent);
 
-    public override string Words => Grace > TimeSpan.Zero ? $"its turn to end: it has {HappeningText.Time(Grace)}" : "it is killed: its time is used up";
+    public override string Words =>
+        Grace > TimeSpan.Zero ? $"its turn to end: it has {HappeningText.Time(Grace)}" : "it is killed: its time is used up";
 }
 
 /// <summary>The backend did not stop it; it is tried again.</summary>

@@ -12,7 +12,9 @@ public static class HappeningText
     {
         double milliseconds = time.TotalMilliseconds;
         TimeSpan rounded = TimeSpan.FromMilliseconds(
-            milliseconds < 1_000 ? Math.Round(milliseconds) : milliseconds < 10_000 ? Math.Round(milliseconds / 10) * 10 : Math.Round(milliseconds / 100) * 100);
+            milliseconds < 1_000 ? Math.Round(milliseconds)
+            : milliseconds < 10_000 ? Math.Round(milliseconds / 10) * 10
+            : Math.Round(milliseconds / 100) * 100);
         return GoDuration.Format(rounded > TimeSpan.Zero ? rounded : TimeSpan.Zero);
     }
 
@@ -44,7 +46,8 @@ public static class HappeningText
         StandDownReason.SandboxStopping => "its pod sandbox is being stopped, and nothing is created in it any more",
         StandDownReason.SandboxNotReady => "containerd says that its pod sandbox is not ready, as after a reboot; the kubelet makes a new one",
         StandDownReason.SuperviseModeOff => "supervision is off on this node (supervision.mode, or --supervise)",
-        StandDownReason.SuperviseAnnotationOff => "the pod's annotation crishim.io/supervise says off; remove it, and recreate the pod, to have it supervised",
+        StandDownReason.SuperviseAnnotationOff =>
+            "the pod's annotation crishim.io/supervise says off; remove it, and create the pod anew, to have it supervised",
         StandDownReason.StoppedByCaller => "the kubelet, or another caller, stopped it: it is theirs until they start it again",
         StandDownReason.TakenOverByCaller => "the kubelet, or another caller, created its next attempt itself",
         StandDownReason.Superseded => "a newer instance of it was there already",
@@ -53,7 +56,8 @@ public static class HappeningText
         StandDownReason.NotASidecar => "it is no sidecar; annotate the pod with crishim.io/sidecars to make it one",
         StandDownReason.SpecUnknown => "no pod spec source has told the pod's spec yet, so its kind is not known; see the settings under discovery",
         StandDownReason.OnlyOrdered =>
-            "nothing tells whether it is an init or a plain container, so it is only put in order; configure a pod spec source, or give its kind in crishim.io/sidecars",
+            "nothing tells whether it is an init or a plain container, so it is only put in order; configure a pod spec source, or give its kind "
+            + "in crishim.io/sidecars",
         StandDownReason.RestartPolicyUnknown =>
             "nothing tells the pod's restartPolicy; configure a pod spec source, or annotate the pod with crishim.io/restart-policy",
         StandDownReason.PostStartHook => "it has a postStart hook, which only the kubelet can run",

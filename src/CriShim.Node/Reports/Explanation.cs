@@ -51,7 +51,8 @@ internal static class Explanation
 
         if (pod.IsLeftAlone)
         {
-            yield return ("its annotation crishim.io/supervise says off: it is left to the kubelet. Remove it, and create the pod anew, to change that", false);
+            yield return (
+                "its annotation crishim.io/supervise says off: it is left to the kubelet. Remove it, and create the pod anew, to change that", false);
         }
 
         if (pod.SpecSource.Length > 0)
@@ -60,11 +61,14 @@ internal static class Explanation
         }
         else if (isSpecSourceConfigured)
         {
-            yield return ("no pod spec source has told its spec yet, so what its containers are is not known; 'crishim doctor' looks at the sources", true);
+            yield return (
+                "no pod spec source has told its spec yet, so what its containers are is not known; 'crishim doctor' looks at the sources", true);
         }
         else
         {
-            yield return ("no pod spec source is configured, so only annotations tell which of its containers are sidecars (see discovery in the configuration)", false);
+            yield return (
+                "no pod spec source is configured, so only annotations tell which of its containers are sidecars (see discovery in the configuration)",
+                false);
         }
 
         if (isDraining)
@@ -85,9 +89,10 @@ internal static class Explanation
             {
                 "ended" => ("it has ended, and its sandbox is stopped", false),
                 "stopping sandbox" => ($"it ends{since}: nothing runs any more, and its sandbox is being stopped", false),
-                _ when teardown.IsSandboxEnd => ($"it ends{since}{until}. crishim stops its containers in order: main containers, then sidecars, the last "
-                    + $"started first. Running: {Names(teardown.Running)}", false),
-                _ => ($"it ends{since}{until}. Whoever ends it stops its containers; sidecars wait for their turn. Running: {Names(teardown.Running)}", false),
+                _ when teardown.IsSandboxEnd => ($"it ends{since}{until}. crishim stops its containers in order: main containers, then sidecars, "
+                    + $"the last started first. Running: {Names(teardown.Running)}", false),
+                _ => ($"it ends{since}{until}. Whoever ends it stops its containers; sidecars wait for their turn. "
+                    + $"Running: {Names(teardown.Running)}", false),
             };
         }
         else if (!pod.IsReady)
@@ -123,8 +128,8 @@ internal static class Explanation
         }
         else if (StartedBefore(container, view) is { } main)
         {
-            yield return ($"has a startup probe, but comes after main container {main} in the spec: the kubelet starts one after another, so that one did "
-                + "not wait for it. Put it first in the pod's spec to have the others wait", true);
+            yield return ($"has a startup probe, but comes after main container {main} in the spec: the kubelet starts one after another, "
+                + "so that one did not wait for it. Put it first in the pod's spec to have the others wait", true);
         }
 
         if (container.Stop == "held")
@@ -151,7 +156,8 @@ internal static class Explanation
 
         if (container.Reserve is { } reserve)
         {
-            yield return ($"has {HappeningText.Time(reserve.ToTimeSpan())} reserved at the end of the pod's grace period; all reserves together get at most half of it", false);
+            yield return ($"has {HappeningText.Time(reserve.ToTimeSpan())} reserved at the end of the pod's grace period; all reserves together "
+                + "get at most half of it", false);
         }
 
         foreach (string note in container.Notes)

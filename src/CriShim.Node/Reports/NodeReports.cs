@@ -265,12 +265,13 @@ public sealed class NodeReports : INodeReports
         if (pods.Length == 0)
         {
             throw new RpcException(new Status(
-                StatusCode.NotFound, $"no pod {Shown(subject)} is known: give its name, namespace/name, or the beginning of its sandbox's id; 'crishim pods' lists all"));
+                StatusCode.NotFound,
+                $"no pod {Shown(subject)} is known: give its name, namespace/name, or the beginning of its sandbox's id; 'crishim pods' lists all"));
         }
 
         if (pods.Length > 1)
         {
-            IEnumerable<string> names = pods.Take(MaxCandidates).Select(one => $"{one.Name} ({one.Name.SandboxId[..Math.Min(13, one.Name.SandboxId.Length)]})");
+            IEnumerable<string> names = pods.Take(MaxCandidates).Select(one => $"{one.Name} ({Start(one.Name.SandboxId)})");
             throw new RpcException(new Status(
                 StatusCode.FailedPrecondition,
                 $"{pods.Length} pods are called {Shown(subject)}: {string.Join(", ", names)}{(pods.Length > MaxCandidates ? ", ..." : "")}"));
@@ -280,7 +281,8 @@ public sealed class NodeReports : INodeReports
         if (pod.Container.Length > 0 && !ContainersOf(pod).Contains(pod.Container))
         {
             throw new RpcException(new Status(
-                StatusCode.NotFound, $"pod {pod.Name} has no container {Shown(pod.Container)}: it has {string.Join(", ", ContainersOf(pod).Order(StringComparer.Ordinal))}"));
+                StatusCode.NotFound,
+                $"pod {pod.Name} has no container {Shown(pod.Container)}: it has {string.Join(", ", ContainersOf(pod).Order(StringComparer.Ordinal))}"));
         }
 
         return pod;
@@ -315,6 +317,9 @@ public sealed class NodeReports : INodeReports
 
     private static bool IsCalled(Subject subject, string name) =>
         subject.Name.Name == name || (name.Length >= LeastIdLength && subject.Name.SandboxId.StartsWith(name, StringComparison.Ordinal));
+
+    /// <summary>As much of an id as crictl shows.</summary>
+    private static string Start(string id) => id[..Math.Min(13, id.Length)];
 
     /// <summary>What somebody typed, bounded and on one line.</summary>
     private static string Shown(string text) => $"\"{string.Concat(text.Take(80).Select(letter => char.IsControl(letter) ? '?' : letter))}\"";

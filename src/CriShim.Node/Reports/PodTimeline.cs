@@ -108,7 +108,9 @@ internal static class PodTimeline
                 lives[attempt.ContainerId] = new Life(attempt.Attempt_, attempt.StartedAt.ToDateTimeOffset())
                 {
                     To = attempt.FinishedAt?.ToDateTimeOffset(),
-                    Text = attempt.HasExitCode ? string.Create(CultureInfo.InvariantCulture, $"attempt {attempt.Attempt_} ended with exit code {attempt.ExitCode}") : null,
+                    Text = attempt.HasExitCode
+                        ? string.Create(CultureInfo.InvariantCulture, $"attempt {attempt.Attempt_} ended with exit code {attempt.ExitCode}")
+                        : null,
                 };
             }
         }

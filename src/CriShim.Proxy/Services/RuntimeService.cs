@@ -353,7 +353,8 @@ internal sealed partial class RuntimeService(ILogger logger, ISupervision superv
     /// <summary>Verbose answers get an entry of ours; others are looked at only where something may be shown otherwise.</summary>
     private RequestQuestion? WantsRequest(string path) => path[(path.LastIndexOf('/') + 1)..] switch
     {
-        nameof(ContainerStatus) => message => LooksAtViews || logger.IsEnabled(LogLevel.Debug) || IsSet(message, ContainerStatusRequest.VerboseFieldNumber),
+        nameof(ContainerStatus) => message =>
+            LooksAtViews || logger.IsEnabled(LogLevel.Debug) || IsSet(message, ContainerStatusRequest.VerboseFieldNumber),
         nameof(PodSandboxStatus) => message =>
             LooksAtViews || logger.IsEnabled(LogLevel.Debug) || IsSet(message, PodSandboxStatusRequest.VerboseFieldNumber),
         nameof(Status) => message => logger.IsEnabled(LogLevel.Debug) || IsSet(message, StatusRequest.VerboseFieldNumber),

@@ -22,7 +22,10 @@ internal sealed class EventsCommand : AskingCommand
     private readonly TimeProvider _time;
 
     public EventsCommand(TimeProvider time)
-        : base("events", "Prints what crishim did and decided on this node, as far as it is kept: restarts, back-off, held starts and stops, ends of pods.", "an object for each, on a line of its own")
+        : base(
+            "events",
+            "Prints what crishim did and decided on this node, as far as it is kept: restarts, back-off, held starts and stops, ends of pods.",
+            "an object for each, on a line of its own")
     {
         _time = time;
         _pod = PodArgument("POD[/CONTAINER]", SubjectText.Help + " Without it: of the whole node.");
@@ -77,7 +80,8 @@ internal sealed class EventsCommand : AskingCommand
 
             foreach (Event happened in events.Events)
             {
-                answer.Terminal.Output.WriteLine(answer.IsJson ? ReportJson.Text(json => ReportJson.Write(json, happened)) : ToText(happened, answer.Terminal));
+                answer.Terminal.Output.WriteLine(
+                    answer.IsJson ? ReportJson.Text(json => ReportJson.Write(json, happened)) : ToText(happened, answer.Terminal));
             }
 
             answer.Terminal.Output.Flush();
@@ -93,7 +97,7 @@ internal sealed class EventsCommand : AskingCommand
 
     internal static string ToText(Event happened, Terminal terminal)
     {
-        string subject = happened.Container.Length > 0 ? $"{happened.Namespace}/{happened.Pod}/{happened.Container}" : $"{happened.Namespace}/{happened.Pod}";
+        string subject = $"{happened.Namespace}/{happened.Pod}" + (happened.Container.Length > 0 ? $"/{happened.Container}" : "");
         string at = happened.At.ToDateTimeOffset().UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture);
         return terminal.Paint(Colour.Dim, at) + "  " + terminal.Paint(
             happened.IsWarning ? Colour.Yellow : Colour.None, Terminal.Clean($"{subject}  {happened.Kind}: {happened.Text}"));

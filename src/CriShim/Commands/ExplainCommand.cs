@@ -12,7 +12,8 @@ internal sealed class ExplainCommand : AskingCommand
 
     public ExplainCommand()
         : base(
-            "explain", "Says in words why a pod and its containers are as they are, what was decided about them and why, and what can be done about it.",
+            "explain",
+            "Says in words why a pod and its containers are as they are, what was decided about them and why, and what can be done about it.",
             "one object")
     {
         _pod = PodArgument("POD[/CONTAINER]", SubjectText.Help);
@@ -67,7 +68,8 @@ internal sealed class ExplainCommand : AskingCommand
         }
 
         yield return "";
-        yield return terminal.Paint(Colour.Bold, explained.Trail.Count > 0 ? "What happened (UTC)" : "Nothing has happened since this crishim started.");
+        yield return terminal.Paint(
+            Colour.Bold, explained.Trail.Count > 0 ? "What happened (UTC)" : "Nothing has happened since this crishim started.");
         DateOnly? day = null;
         foreach (Event happened in explained.Trail)
         {
@@ -146,7 +148,8 @@ internal sealed class ExplainCommand : AskingCommand
 /// <summary>How a pod is named.</summary>
 internal static class SubjectText
 {
-    public const string Help = "A pod: its name, NAMESPACE/NAME, or the beginning of its sandbox's id (4 characters or more); and /CONTAINER, if one is meant.";
+    public const string Help =
+        "A pod: its name, NAMESPACE/NAME, or the beginning of its sandbox's id (4 characters or more); and /CONTAINER, if one is meant.";
 
     public const string Allowed = "must be a pod's name, NAMESPACE/NAME, or the beginning of its sandbox's id, and /CONTAINER, if one is meant";
 }

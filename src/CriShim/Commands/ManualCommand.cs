@@ -45,7 +45,8 @@ internal static class ManualCommand
 
             foreach (Option option in command.Options.Where(option => !option.Hidden))
             {
-                string names = string.Join(", ", option.Aliases.Prepend(option.Name).Order(StringComparer.Ordinal).Select(name => $"\\fB{Escape(name)}\\fR"));
+                string names = string.Join(
+                    ", ", option.Aliases.Prepend(option.Name).Order(StringComparer.Ordinal).Select(name => $"\\fB{Escape(name)}\\fR"));
                 string value = option.HelpName is { } help ? $" \\fI{Escape(help)}\\fR" : "";
                 _ = page.Append($".TP\n{names}{value}\n").Append(Text(option.Description));
             }

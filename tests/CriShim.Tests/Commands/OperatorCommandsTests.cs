@@ -53,11 +53,11 @@ public sealed class OperatorCommandsTests : IAsyncDisposable
 
         Assert.Equal(
             [
-                "\e[1mPOD / CONTAINER  ROLE              STATE        ATTEMPT  LAS…\e[0m",
-                "default/shop                       ready                    …",
-                "\e[31m├─ proxy         sidecar (native)  backing off  3        1, …\e[0m",
+                "\e[1mPOD / CONTAINER  ROLE              STATE        ATTEMPT  LA…\e[0m",
+                "default/shop                       ready".PadRight(59) + '…',
+                "\e[31m├─ proxy         sidecar (native)  backing off  3        1,…\e[0m",
                 "\e[31m│    starts in 500ms, after 2 deaths in a row\e[0m",
-                "└─ app           main              running      0           …",
+                "└─ app           main              running      0".PadRight(59) + '…',
             ],
             lines);
     }

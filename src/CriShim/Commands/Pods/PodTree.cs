@@ -9,7 +9,8 @@ internal static class PodTree
 {
     private const int Gap = 2;
 
-    private static readonly string[] Titles = ["POD / CONTAINER", "ROLE", "STATE", "ATTEMPT", "LAST EXIT", "CPU USE/REQ/LIMIT", "MEMORY USE/LIMIT", "WHY"];
+    private static readonly string[] Titles =
+        ["POD / CONTAINER", "ROLE", "STATE", "ATTEMPT", "LAST EXIT", "CPU USE/REQ/LIMIT", "MEMORY USE/LIMIT", "WHY"];
 
     /// <summary>Lines for a terminal or a pipe.</summary>
     public static IReadOnlyList<string> Draw(ListPodsResponse answer, Terminal terminal, DateTimeOffset now)
@@ -70,7 +71,8 @@ internal static class PodTree
             : pod.Teardown is { State: "ending", Deadline: { } deadline } && deadline.ToDateTimeOffset() > now
                 ? $"{HappeningText.Time(deadline.ToDateTimeOffset() - now)} of its grace left"
             : pod.HaveMainsCompleted ? "main containers have completed"
-            : pod.KubeletResources is { } kubelets ? $"the kubelet counts cpu {Cpu(kubelets, withUsage: false)}, memory {Memory(kubelets, withUsage: false)}"
+            : pod.KubeletResources is { } kubelets
+                ? $"the kubelet counts cpu {Cpu(kubelets, withUsage: false)}, memory {Memory(kubelets, withUsage: false)}"
             : "";
         return new Row(
             [Clean($"{pod.Namespace}/{pod.Name}"), "", state, "", "", Cpu(pod.Resources), Memory(pod.Resources), Clean(why)],

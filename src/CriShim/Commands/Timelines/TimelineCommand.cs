@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Text;
 using CriShim.Node.Reports;
 using CriShim.Protocol.Admin.V1;
@@ -24,7 +25,7 @@ internal sealed class TimelineCommand : AskingCommand
         AddCommonOptions();
         Command.Validators.Add(result =>
         {
-            if (result.GetResult(_svg) is { Implicit: false } && result.GetResult("--output") is System.CommandLine.Parsing.OptionResult { Implicit: false })
+            if (result.GetResult(_svg) is { Implicit: false } && result.GetResult("--output") is OptionResult { Implicit: false })
             {
                 result.AddError("--svg and --output exclude each other");
             }

@@ -52,8 +52,9 @@ internal static class TimelineText
 
         yield return new string(' ', label + 2) + Axis(length, width);
         yield return "";
-        string[] kinds = [.. timeline.Rows.SelectMany(row => row.Bars.Select(bar => bar.Kind).Concat(row.Marks.Select(mark => mark.Kind))).Distinct()];
-        yield return terminal.Paint(Colour.Dim, string.Join("  ", Bars.Concat(Marks).Where(one => kinds.Contains(one.Kind)).Select(one => $"{one.Letter} {one.Meaning}")));
+        string[] kinds = [.. timeline.Rows.SelectMany(row => row.Bars.Select(bar => bar.Kind).Concat(row.Marks.Select(mark => mark.Kind)))];
+        IEnumerable<string> legend = Bars.Concat(Marks).Where(one => kinds.Contains(one.Kind)).Select(one => $"{one.Letter} {one.Meaning}");
+        yield return terminal.Paint(Colour.Dim, string.Join("  ", legend));
         yield return "";
         yield return terminal.Paint(Colour.Bold, string.Create(CultureInfo.InvariantCulture, $"Since {from.UtcDateTime:yyyy-MM-dd HH:mm:ss.fff} UTC"));
         foreach ((TimeSpan at, string text) in Moments(timeline, from))
@@ -128,7 +129,8 @@ internal static class TimelineText
         foreach (TimelineRow row in timeline.Rows)
         {
             string who = row.Container.Length == 0 ? "pod" : row.Container;
-            moments.AddRange(row.Bars.Where(bar => bar.Kind is not ("down" or "running" or "backing off")).Select(bar => (bar.From.ToDateTimeOffset(), $"{who}: {bar.Text}")));
+            moments.AddRange(row.Bars.Where(bar => bar.Kind is not ("down" or "running" or "backing off"))
+                .Select(bar => (bar.From.ToDateTimeOffset(), $"{who}: {bar.Text}")));
             moments.AddRange(row.Bars.Where(bar => bar.Kind == "running").Select(bar => (bar.From.ToDateTimeOffset(), $"{who}: {bar.Text} starts")));
             moments.AddRange(row.Marks.Select(mark => (mark.At.ToDateTimeOffset(), $"{who}: {mark.Text}")));
         }
