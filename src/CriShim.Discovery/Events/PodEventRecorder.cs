@@ -296,6 +296,11 @@ public sealed partial class PodEventRecorder
         {
             return (null, $"no answer within {_options.CallTimeout.TotalSeconds:0.###} s");
         }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            // Whatever it is: it ends neither this task nor the process.
+            return (null, ApiConnection.FindReason(e) ?? $"it failed unexpectedly ({e.GetType().Name})");
+        }
     }
 
     /// <summary>One that is to be counted up; null: a new one is to be made.</summary>

@@ -200,7 +200,7 @@ internal sealed class SpanExporter : IDisposable
             bool isBusy = response.StatusCode is HttpStatusCode.TooManyRequests or >= HttpStatusCode.InternalServerError;
             return (response.IsSuccessStatusCode, isBusy, $"it answered with status {(int)response.StatusCode}");
         }
-        catch (HttpRequestException e)
+        catch (Exception e) when (e is not OperationCanceledException)
         {
             return (false, true, (e.InnerException ?? e).Message);
         }

@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging;
 
 namespace CriShim.Tests.Http;
 
-public sealed class LocalHttpServerTests : IAsyncDisposable
+public sealed class LocalHttpServerTests : IAsyncLifetime, IAsyncDisposable
 {
     private readonly RecordedLog _log = new();
     private readonly LocalHttpServer _server;
@@ -15,6 +15,11 @@ public sealed class LocalHttpServerTests : IAsyncDisposable
 
     public LocalHttpServerTests() => _server = new LocalHttpServer(
         new IPEndPoint(IPAddress.Loopback, 0), ["node-1"], (request, _) => ValueTask.FromResult(_answer(request)), _log, TimeProvider.System);
+
+    Task IAsyncLifetime.InitializeAsync() => Task.CompletedTask;
+
+    /// <summary>xunit knows no other way to end a test that takes its time for it.</summary>
+    Task IAsyncLifetime.DisposeAsync() => DisposeAsync().AsTask();
 
     public ValueTask DisposeAsync() => _server.DisposeAsync();
 

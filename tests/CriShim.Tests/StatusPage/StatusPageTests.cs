@@ -17,7 +17,7 @@ using CriShim.Tests.Serving;
 namespace CriShim.Tests.StatusPage;
 
 /// <summary>The page as a browser shows it.</summary>
-public sealed class StatusPageTests : IAsyncDisposable
+public sealed class StatusPageTests : IAsyncLifetime, IAsyncDisposable
 {
     private const string Hostile = "<script>document.title='owned'</script><img src=x onerror=document.title='owned'>\"'\u202E";
 
@@ -29,6 +29,11 @@ public sealed class StatusPageTests : IAsyncDisposable
 
     public StatusPageTests() => _server = new LocalHttpServer(
         new IPEndPoint(IPAddress.Loopback, 0), [], (_, _) => ValueTask.FromResult(StatusPageHtml.Render(_view)), new RecordedLog(), TimeProvider.System);
+
+    Task IAsyncLifetime.InitializeAsync() => Task.CompletedTask;
+
+    /// <summary>xunit knows no other way to end a test that takes its time for it.</summary>
+    Task IAsyncLifetime.DisposeAsync() => DisposeAsync().AsTask();
 
     public async ValueTask DisposeAsync()
     {
