@@ -213,6 +213,31 @@ public sealed class StopTests
     }
 
     [Fact]
+    public async Task Stop_CallerThatHasOnlyConnected_IsServedWhatItCameFor()
+    {
+        await using TestBed bed = await TestBed.WithFakeAsync(Route.Proxy);
+        RawConnection caller = await bed.ConnectAsync(new RawConnectionOptions { Greet = false, AnswerSettings = false });
+        await bed.AssertOthersAreServedAsync();
+        Task stopping = bed.Proxy!.StopAsync(LongGrace);
+        await Assert.ThrowsAnyAsync<SocketException>(async () =>
+        {
+            // Until the stop has begun.
+            while (true)
+            {
+                await (await RawConnection.ConnectAsync(bed.CallerPath)).DisposeAsync();
+            }
+        });
+
+        await caller.WriteRawAsync(Frame.Preface.ToArray());
+        await caller.SendSettingsAsync();
+        RawStream call = await caller.SendCallAsync(TestBed.Version, [1]);
+
+        await call.EndedAsync();
+        Assert.Equal("0", call.Status);
+        await stopping.Bounded();
+    }
+
+    [Fact]
     public async Task Stop_CallerThatNeverReads_DoesNotHoldItUpForever()
     {
         await using TestBed bed = await TestBed.WithFakeAsync(Route.Proxy);

@@ -58,9 +58,9 @@ public sealed class InstalledNode : IAsyncDisposable
     /// <summary>A file of the repository's systemd folder.</summary>
     public static string Packaging(params string[] path) => Path.Combine([Repository.Root, "systemd", .. path]);
 
-    /// <summary>crishim's package; its path. Packed for nobody to download: that is quicker.</summary>
-    public static async Task<string> BuildDebAsync(string folder, string version) =>
-        (await Tool.RunAsync(Packaging("deb", "build.sh"), Executable, version, folder, "none")).Trim();
+    /// <summary>crishim's package; its path. Not packed by default: that is quicker.</summary>
+    public static async Task<string> BuildDebAsync(string folder, string version, string compression = "none") =>
+        (await Tool.RunAsync(Packaging("deb", "build.sh"), Executable, version, folder, compression)).Trim();
 
     /// <summary>What make kind-bundle makes, with version 1.0 of the package; its folder.</summary>
     public static async Task<string> UnpackBundleAsync(string folder)

@@ -14,7 +14,7 @@ public sealed class PackageTests : IDisposable
     public async Task Deb_Lintian_HasNothingToSay()
     {
         await Tool.RunAsync(Path.Combine(Repository.Root, "tests", "lab", "packages.sh"), "deb");
-        string deb = await InstalledNode.BuildDebAsync(_folder, "0.1.0");
+        string deb = await InstalledNode.BuildDebAsync(_folder, "0.1.0", "xz");
 
         (int code, string output, string errors) = await Tool.TryAsync("lintian", "--allow-root", "--fail-on", "error,warning", deb);
 

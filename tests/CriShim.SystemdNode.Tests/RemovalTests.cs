@@ -28,7 +28,7 @@ public sealed class RemovalTests
         await node.RunAsync("dpkg", "--remove", "crishim");
 
         Assert.Equal(running, await installed.RunningAsync());
-        Assert.Equal("", (await node.RunAsync("systemctl", "list-units", "--all", "--no-legend", "crishim*")).Trim());
+        Assert.Equal("", (await node.RunAsync("systemctl", "list-units", "--no-legend", "crishim*")).Trim());
         Assert.False(Directory.Exists(node.At("/run/crishim")), "/run/crishim is left over");
         RunPodSandboxResponse after = await installed.Bare.Runtime.RunPodSandboxAsync(
             new RunPodSandboxRequest { Config = installed.Recipe("after").Sandbox() });

@@ -29,7 +29,7 @@ internal sealed class CallerConnection : Http2Connection
     private const int MaxHeldRequest = 8 * 1024 * 1024;
 
     // A caller that is alive answers a PING within this; one that does not is told for good without it.
-    private static readonly TimeSpan LeavePatience = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan LeavePatience = TimeSpan.FromSeconds(2);
 
     private readonly Dictionary<int, Call> _calls = [];
     private readonly List<BackendConnection> _backends = [];
@@ -39,6 +39,7 @@ internal sealed class CallerConnection : Http2Connection
     private int _lastStreamId;
     private int _highestStreamId;
     private bool _prefaceSeen;
+    private bool _hasGreeted;
     private bool _leaving;
     private bool _stopping;
 
@@ -199,7 +200,8 @@ internal sealed class CallerConnection : Http2Connection
     /// <remarks>
     /// Two GOAWAYs (RFC 9113, 6.8): the first one admits every stream, for the caller may send a call before it has read it, and that call
     /// would fail with a connection that is closed. When it has answered the PING behind it, it opens no more streams here, and nothing of
-    /// its own is on the way.
+    /// its own is on the way. A caller that has only just connected is told when it has greeted: some fail a call whose connection is taken
+    /// away while they still set it up.
     /// </remarks>
     public void BeginStop()
     {
@@ -209,9 +211,27 @@ internal sealed class CallerConnection : Http2Connection
         }
 
         _leaving = true;
+        Loop.After(LeavePatience, CompleteStop);
+        if (_hasGreeted)
+        {
+            AskToLeave();
+        }
+    }
+
+    protected override void OnSettings()
+    {
+        if (!_hasGreeted && _leaving && !_stopping)
+        {
+            AskToLeave();
+        }
+
+        _hasGreeted = true;
+    }
+
+    private void AskToLeave()
+    {
         WriteGoAway(int.MaxValue, Http2Error.NoError, "crishim is stopping"u8);
         WriteFrame(FrameType.Ping, FrameFlags.None, 0, LeavePing);
-        Loop.After(LeavePatience, CompleteStop);
         EndEndlessCalls();
     }
 
