@@ -447,6 +447,68 @@ public sealed class ContainerEventsTests
         await stopping.Bounded();
     }
 
+    // ---- What is shown completed while it runs -----------------------------------------------------------------------
+
+    [Fact]
+    public async Task Completion_IsToldBehindTheStartAndWithWhatListsShow()
+    {
+        await using var scene = await Scene.StartAsync();
+        await scene.SendAsync(ContainerStartedEvent, "old", ("old", ContainerRunning));
+        Assert.Equal("ContainerStartedEvent old", await scene.NextTitleAsync());
+
+        scene.Complete("old", ("old", ContainerRunning));
+
+        ContainerEventResponse told = await scene.NextAsync();
+        Assert.Equal((ContainerStoppedEvent, "old"), (told.ContainerEventType, told.ContainerId));
+        ContainerStatus status = Assert.Single(told.ContainersStatuses);
+        Assert.Equal((ContainerExited, 0, "Completed", 70_000_000_000), (status.State, status.ExitCode, status.Reason, status.FinishedAt));
+    }
+
+    [Fact]
+    public async Task Completion_WhoseStartTheBackendHasNotSent_WaitsForIt()
+    {
+        await using var scene = await Scene.StartAsync();
+        scene.Supervision.RewritesViews = true;
+
+        scene.Complete("old", ("old", ContainerRunning));
+        await scene.AssertNothingCameAsync();
+        await scene.SendAsync(ContainerCreatedEvent, "old", ("old", ContainerCreated));
+        await scene.SendAsync(ContainerStartedEvent, "old", ("old", ContainerRunning));
+
+        Assert.Equal(
+            ["ContainerCreatedEvent old", "ContainerStartedEvent old", "ContainerStoppedEvent old"],
+            [await scene.NextTitleAsync(), await scene.NextTitleAsync(), await scene.NextTitleAsync()]);
+    }
+
+    [Fact]
+    public async Task Completion_WhoseStartNeverComes_IsToldAllTheSame()
+    {
+        await using var scene = await Scene.StartAsync();
+        scene.Complete("old", ("old", ContainerRunning));
+        Assert.Equal("ContainerStoppedEvent old", await scene.NextTitleAsync());
+    }
+
+    [Fact]
+    public async Task TrueEnd_AndWhatRunsInItsPlace_GoNoFurther()
+    {
+        await using var scene = await Scene.StartAsync();
+        await scene.SendAsync(ContainerStartedEvent, "old", ("old", ContainerRunning));
+        scene.Complete("old", ("old", ContainerRunning));
+        Assert.Equal("ContainerStartedEvent old", await scene.NextTitleAsync());
+        Assert.Equal("ContainerStoppedEvent old", await scene.NextTitleAsync());
+
+        scene.Supervision.HideForGood("new", behind: "old");
+        await scene.SendAsync(ContainerStoppedEvent, "old", ("old", ContainerExited));
+        await scene.SendAsync(ContainerCreatedEvent, "new", ("old", ContainerExited), ("new", ContainerCreated));
+        await scene.SendAsync(ContainerStartedEvent, "new", ("old", ContainerExited), ("new", ContainerRunning));
+        await scene.AssertNothingCameAsync();
+
+        await scene.SendAsync(ContainerStartedEvent, "main", ("old", ContainerExited), ("new", ContainerRunning), ("main", ContainerRunning));
+        ContainerEventResponse told = await scene.NextAsync();
+        Assert.Equal([("old", ContainerExited), ("main", ContainerRunning)], Statuses(told));
+        Assert.Equal("Completed", told.ContainersStatuses[0].Reason);
+    }
+
     private static (string, ContainerState)[] Statuses(ContainerEventResponse told) =>
         [.. told.ContainersStatuses.Select(status => (status.Id, status.State))];
 
@@ -501,6 +563,10 @@ public sealed class ContainerEventsTests
 
         public Task SendAsync(ContainerEventType type, string id, params (string Id, ContainerState State)[] statuses) =>
             SendAsync(GrpcWire.Message(Event(type, id, Pod, statuses).ToByteArray()));
+
+        /// <summary>It is shown completed from here on, and supervision makes its end.</summary>
+        public void Complete(string id, params (string Id, ContainerState State)[] statuses) => Supervision.Complete(
+            id, DateTimeOffset.UnixEpoch.AddSeconds(70), 0, Event(ContainerStoppedEvent, id, Pod, statuses));
 
         public Task SendAsync(ReadOnlyMemory<byte> octets) => _script.Writer.WriteAsync((octets, null)).AsTask();
 

@@ -127,7 +127,7 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
 
         _waiting++;
         _waitingBytes += waiting.Framed.Length;
-        line.Queue.Insert(change.ContainerEventType == ContainerEventType.ContainerStoppedEvent ? PlaceOfEnd(line, change) : line.Queue.Count, waiting);
+        line.Queue.Insert(change.ContainerEventType == ContainerEventType.ContainerStoppedEvent ? PlaceOfEnd(line, change) : PlaceOf(line, change), waiting);
         Advance(line, output, isLast: false);
     }
 
@@ -354,6 +354,14 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
 
     private ShownAs? ShownAsOf(Line line, ContainerStatus status) =>
         supervision.See(status.Id, line.SandboxId, status.Metadata?.Name ?? "", status.Metadata?.Attempt ?? 0, status.State)?.As;
+
+    /// <summary>Behind all others, but before the container's own end if that was made: it was quicker than the backend's stream.</summary>
+    private static int PlaceOf(Line line, ContainerEventResponse change)
+    {
+        int end = change.ContainerEventType == ContainerEventType.ContainerDeletedEvent ? -1
+            : line.Queue.FindIndex(one => one.IsMade && one.Event.ContainerId == change.ContainerId);
+        return end < 0 ? line.Queue.Count : end;
+    }
 
     /// <summary>Before what tells of its successor: the backend may be late with an end.</summary>
     private int PlaceOfEnd(Line line, ContainerEventResponse end)

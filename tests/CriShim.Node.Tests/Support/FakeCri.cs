@@ -34,6 +34,10 @@ internal sealed class FakeCri : IAsyncDisposable
         _front = FakeContainerd.Create(socketPath);
         _front.Otherwise = call => call.TrailersOnlyAsync(GrpcWire.Unimplemented);
         On("ListPodSandbox", ListPodSandboxRequest.Parser, List);
+        On("PodSandboxStatus", PodSandboxStatusRequest.Parser, request => new PodSandboxStatusResponse
+        {
+            Status = new PodSandboxStatus { Id = request.PodSandboxId },
+        });
         On("ListContainers", ListContainersRequest.Parser, List);
         On("ContainerStatus", ContainerStatusRequest.Parser, Status);
         On("CreateContainer", CreateContainerRequest.Parser, request => new CreateContainerResponse { ContainerId = Create(request) });
@@ -76,7 +80,7 @@ internal sealed class FakeCri : IAsyncDisposable
 
     /// <summary>All calls so far but for the questions, in order.</summary>
     public IReadOnlyList<(string Method, IMessage Request)> Changes =>
-        [.. _calls.Where(call => call.Method is not ("ListPodSandbox" or "ListContainers" or "ContainerStatus"))];
+        [.. _calls.Where(call => call.Method is not ("ListPodSandbox" or "PodSandboxStatus" or "ListContainers" or "ContainerStatus"))];
 
     public IReadOnlyList<FakeInstance> Instances
     {

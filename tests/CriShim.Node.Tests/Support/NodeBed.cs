@@ -48,6 +48,12 @@ internal sealed class NodeBed : IAsyncDisposable
     /// <summary>The pod's annotation, where it is another one.</summary>
     public string? Sidecars { get; set; }
 
+    /// <summary>The pod's annotation that tells its restart policy; none without it.</summary>
+    public string? RestartPolicy { get; set; }
+
+    /// <summary>What is shown completed, and runs.</summary>
+    internal IReadOnlyList<MaskedContainer> Masked => _node!.MaskedContainers();
+
     /// <summary>A pod spec source; none without it.</summary>
     public PodFactsIndex? Facts { get; set; }
 
@@ -111,6 +117,27 @@ internal sealed class NodeBed : IAsyncDisposable
         Annotations = { { "crishim.io/sidecars", sidecars } },
     };
 
+    /// <summary>With a sidecar that a caller has just started.</summary>
+    public async Task BeginAsync()
+    {
+        Start();
+        await KnownAsync();
+        RunSandbox();
+        _ = await RunAsync(Create());
+    }
+
+    /// <summary>Waits until the sidecar is shown completed while it runs.</summary>
+    public async Task<ShownContainer> IsMaskedAsync(string id = "c0", uint attempt = 0)
+    {
+        ShownContainer? shown = null;
+        await Condition.BecomesTrueAsync($"{id} is shown completed", Patience, () =>
+        {
+            shown = Node.Show(id, Sandbox, Sidecar, attempt);
+            return shown?.As == ShownAs.Masked;
+        });
+        return shown!.Value;
+    }
+
     public void Start()
     {
         CreateNode();
@@ -126,6 +153,11 @@ internal sealed class NodeBed : IAsyncDisposable
     public void RunSandbox(string id = Sandbox)
     {
         PodSandboxConfig config = Sidecars is null ? PodConfig() : PodConfig(Sidecars);
+        if (RestartPolicy is not null)
+        {
+            config.Annotations["crishim.io/restart-policy"] = RestartPolicy;
+        }
+
         Backend.AddSandbox(id, config);
         Node.OnPodSandboxRan(id, config);
     }
