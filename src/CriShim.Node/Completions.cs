@@ -36,6 +36,7 @@ internal sealed class Completions(NodeSupervision node, RuntimeAdapter backend)
     public void OnShown(SupervisedPod pod, CompletionShown command)
     {
         node.Log.CompletionShown(command.Lineage, pod.Identity.SandboxId, command.ContainerId);
+        node.OnMaskBegan();
         if (_ready.TryRemove(command.ContainerId, out ContainerEventResponse? end))
         {
             node.OnEndMade(end);

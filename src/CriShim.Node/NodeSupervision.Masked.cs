@@ -10,6 +10,10 @@ namespace CriShim.Node;
 public sealed partial class NodeSupervision
 {
     private readonly ILogger _logger;
+    private volatile TaskCompletionSource _maskBegan = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>One more container is shown as completed, and runs: its pod is to be looked at soon.</summary>
+    internal void OnMaskBegan() => _ = _maskBegan.TrySetResult();
 
     private Task CareForMaskedAsync()
     {
@@ -21,9 +25,22 @@ public sealed partial class NodeSupervision
 
     private async Task RaiseLimitsAtIntervalsAsync(PodLimits limits)
     {
-        using var timer = new PeriodicTimer(Options.RelistInterval, Time);
-        while (await timer.WaitForNextTickAsync(Stopping).ConfigureAwait(false))
+        while (true)
         {
+            TaskCompletionSource began = _maskBegan;
+            using (var either = CancellationTokenSource.CreateLinkedTokenSource(Stopping))
+            {
+                _ = await Task.WhenAny(Task.Delay(Options.RelistInterval, Time, either.Token), began.Task).ConfigureAwait(false);
+                await either.CancelAsync().ConfigureAwait(false);
+            }
+
+            Stopping.ThrowIfCancellationRequested();
+            if (began.Task.IsCompleted)
+            {
+                // Before the look: what begins from here on is another reason for one.
+                _maskBegan = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            }
+
             await limits.RaiseAllAsync(Stopping).ConfigureAwait(false);
         }
     }

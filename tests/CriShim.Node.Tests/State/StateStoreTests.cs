@@ -2,6 +2,7 @@ using CriShim.Node.State;
 using CriShim.Node.Tests.Support;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.Supervision.Pods;
+using CriShim.Supervision.Resources;
 using CriShim.Supervision.Supervisor;
 using Microsoft.Extensions.Logging;
 
@@ -59,6 +60,8 @@ public sealed class StateStoreTests : IDisposable
         Assert.Equal([("log", 0), ("proxy", 2)], stored.Lineages.Select(lineage => (lineage.Name, lineage.HighestAttempt)).Order());
         Assert.Equal("new", later.ReadCreateRequest(Sandbox, "proxy")!.Config.Command[0]);
         Assert.Equal("uid", later.ReadFacts(Sandbox)!.Uid);
+        Assert.Equal(Facts().Containers, later.ReadFacts(Sandbox)!.Containers);
+        Assert.Equal(Facts().Overhead, later.ReadFacts(Sandbox)!.Overhead);
         Assert.Empty(_log.All);
     }
 
@@ -323,7 +326,8 @@ public sealed class StateStoreTests : IDisposable
 
     private static PodFacts Facts() => new()
     {
-        Uid = "uid", Namespace = "default", Name = "pod", Containers = [new ContainerFacts("proxy", ContainerRole.RestartableInit)],
+        Uid = "uid", Namespace = "default", Name = "pod", Overhead = new ResourceAmounts(5, 6),
+        Containers = [new ContainerFacts("proxy", ContainerRole.RestartableInit, Limits: new ResourceAmounts(100, null))],
     };
 
     private static CreateContainerRequest Create(string name, string command) => new()

@@ -158,12 +158,24 @@ internal sealed class PatternRun : LabRun
     public Task HappensAsync(PatternPod pod, string line) =>
         BecomesTrueAsync($"'{line}' was written down", () => Task.FromResult(pod.Lines.Contains(line)));
 
-    /// <summary>The texts of a container's log, CRI's own fields left out; rotated ones first.</summary>
+    /// <summary>The lines of a container's log, rotated files first; those that CRI wrote in parts (P, and F at the end) are put together.</summary>
     public static string[] LogOf(PatternPod pod, string container)
     {
         string log = pod.Recipe().LogFile(container);
         string[] files = [.. Directory.GetFiles(Path.GetDirectoryName(log)!, "0.log*").Where(file => file != log).Order(StringComparer.Ordinal), log];
-        return [.. files.SelectMany(Read).Select(line => line.Split(' ', 4)[3])];
+        var lines = new List<string>();
+        string part = "";
+        foreach (string[] fields in files.SelectMany(Read).Select(line => line.Split(' ', 4)))
+        {
+            part += fields[3];
+            if (fields[2] != "P")
+            {
+                lines.Add(part);
+                part = "";
+            }
+        }
+
+        return [.. lines];
 
         static IEnumerable<string> Read(string file)
         {
