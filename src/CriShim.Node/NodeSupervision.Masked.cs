@@ -1,6 +1,6 @@
 using CriShim.Linux.Files;
 using CriShim.Node.Logs;
-using CriShim.Node.Resources;
+using CriShim.Node.Limits;
 using CriShim.Supervision.Pods;
 using Microsoft.Extensions.Logging;
 

@@ -1,7 +1,7 @@
 using CriShim.Linux.Files;
 using CriShim.Node.Journal;
 using CriShim.Node.Logs;
-using CriShim.Node.Resources;
+using CriShim.Node.Limits;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Supervisor;
 using CriShim.Supervision.Teardown;

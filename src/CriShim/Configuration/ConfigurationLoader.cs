@@ -3,7 +3,7 @@ using System.Net;
 using CriShim.Linux;
 using CriShim.Linux.Files;
 using CriShim.Node.Logs;
-using CriShim.Node.Resources;
+using CriShim.Node.Limits;
 using CriShim.Supervision;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Supervisor;

@@ -2,7 +2,7 @@ using System.Net;
 using CriShim.Linux;
 using CriShim.Linux.Files;
 using CriShim.Node.Logs;
-using CriShim.Node.Resources;
+using CriShim.Node.Limits;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Supervisor;
 using CriShim.Supervision.Teardown;

@@ -2,7 +2,7 @@ using System.Buffers;
 using System.Globalization;
 using System.Net;
 using CriShim.Linux;
-using CriShim.Node.Resources;
+using CriShim.Node.Limits;
 using CriShim.Supervision;
 using CriShim.Supervision.Supervisor;
 using Microsoft.Extensions.Logging;

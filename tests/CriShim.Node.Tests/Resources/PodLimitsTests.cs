@@ -1,5 +1,5 @@
 using CriShim.Linux.Cgroups;
-using CriShim.Node.Resources;
+using CriShim.Node.Limits;
 using CriShim.Node.Tests.Support;
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Resources;

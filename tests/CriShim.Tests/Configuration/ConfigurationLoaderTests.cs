@@ -1,7 +1,7 @@
 using System.Text;
 using CriShim.Configuration;
 using CriShim.Node.Logs;
-using CriShim.Node.Resources;
+using CriShim.Node.Limits;
 using Microsoft.Extensions.Logging;
 
 namespace CriShim.Tests.Configuration;

@@ -1,7 +1,7 @@
 using CriShim.Linux.Cgroups;
 using CriShim.Supervision.Resources;
 
-namespace CriShim.Node.Resources;
+namespace CriShim.Node.Limits;
 
 /// <summary>Which limits of a pod's cgroup are to be written.</summary>
 internal static class LimitRaise

@@ -1,4 +1,4 @@
-namespace CriShim.Node.Resources;
+namespace CriShim.Node.Limits;
 
 /// <summary>What is done with the cgroup of a pod whose emulated sidecars the kubelet did not count.</summary>
 public enum PodResourcesMode

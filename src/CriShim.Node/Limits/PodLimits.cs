@@ -5,7 +5,7 @@ using CriShim.Supervision.Resources;
 using CriShim.Supervision.Sidecars;
 using Microsoft.Extensions.Logging;
 
-namespace CriShim.Node.Resources;
+namespace CriShim.Node.Limits;
 
 /// <summary>A pod with masked containers, as far as its limits are concerned.</summary>
 /// <param name="Pod">The pod.</param>

@@ -2,7 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using CriShim.Linux.Cgroups;
 
-namespace CriShim.Node.Resources;
+namespace CriShim.Node.Limits;
 
 /// <summary>
 /// Sets limits of a slice where systemd manages cgroups: what is written past it is undone with its next reload. By systemctl, which
