@@ -5,7 +5,7 @@ using CriShim.Supervision.Pods;
 using CriShim.Supervision.Resources;
 using Microsoft.Extensions.Logging;
 
-namespace CriShim.Node.Tests.Resources;
+namespace CriShim.Node.Tests.Limits;
 
 public sealed class PodLimitsTests : IDisposable
 {

@@ -6,7 +6,7 @@ using CriShim.Supervision.Pods;
 using CriShim.Supervision.Resources;
 using CriShim.TestSupport.Lab;
 
-namespace CriShim.Node.Tests.Resources;
+namespace CriShim.Node.Tests.Limits;
 
 /// <summary>On the kernel's own cgroups, in whichever hierarchy this machine has, with a pod that runs in them.</summary>
 public sealed class RealCgroupTests(Containerd21 fixture) : IClassFixture<Containerd21>, IAsyncLifetime, IDisposable
