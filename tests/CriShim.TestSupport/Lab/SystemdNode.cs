@@ -204,8 +204,8 @@ public sealed class SystemdNode : IAsyncDisposable
             """);
         Write("/usr/local/bin/kubelet", $$"""
             #!/usr/bin/perl
-            # Stands in for the kubelet: it is known by its name, has the kubelet's flag, comes to that socket once when it starts, and
-            # writes down how that went.
+            # Stands in for the kubelet: it is known by its name, has the kubelet's flag, comes to that socket when it starts, writes down
+            # how that went, and ends if it was refused.
             use strict;
             use IO::Socket::UNIX;
             sub say_line {
@@ -216,6 +216,7 @@ public sealed class SystemdNode : IAsyncDisposable
             my $path = $endpoint =~ s{^unix://}{}r;
             my $socket = IO::Socket::UNIX->new(Peer => $path);
             say_line($socket ? "kubelet-connected" : "kubelet-refused");
+            exit 1 if !$socket;
             $SIG{TERM} = sub { say_line("kubelet-stopped"); exit 0 };
             sleep 60 while 1;
             """);
@@ -224,10 +225,12 @@ public sealed class SystemdNode : IAsyncDisposable
             [Unit]
             Description=Stand-in for the kubelet
             After=network-online.target
+            StartLimitIntervalSec=0
             [Service]
             EnvironmentFile=/var/lib/kubelet/kubeadm-flags.env
             ExecStart=/usr/local/bin/kubelet $KUBELET_KUBEADM_ARGS
             Restart=always
+            RestartSec=1s
             [Install]
             WantedBy=multi-user.target
             """);
