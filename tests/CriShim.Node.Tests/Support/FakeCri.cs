@@ -35,6 +35,10 @@ internal sealed class FakeCri : IAsyncDisposable
         _front.Otherwise = call => call.TrailersOnlyAsync(GrpcWire.Unimplemented);
         On("ListPodSandbox", ListPodSandboxRequest.Parser, List);
         On("ListContainers", ListContainersRequest.Parser, List);
+        On("PodSandboxStatus", PodSandboxStatusRequest.Parser, request => new PodSandboxStatusResponse
+        {
+            Status = new PodSandboxStatus { Id = request.PodSandboxId, Network = new PodSandboxNetworkStatus { Ip = PodAddress } },
+        });
         On("ContainerStatus", ContainerStatusRequest.Parser, Status);
         On("CreateContainer", CreateContainerRequest.Parser, request => new CreateContainerResponse { ContainerId = Create(request) });
         On("StartContainer", StartContainerRequest.Parser, Start);
@@ -70,6 +74,9 @@ internal sealed class FakeCri : IAsyncDisposable
         }
     }
 
+    /// <summary>Of all pods; empty as long as they are on the host's network.</summary>
+    public string PodAddress { get; set; } = "";
+
     /// <summary>Names of containers that ignore their stop signal.</summary>
     public HashSet<string> Stubborn { get; } = [];
 
@@ -77,7 +84,7 @@ internal sealed class FakeCri : IAsyncDisposable
 
     /// <summary>All calls so far but for the questions, in order.</summary>
     public IReadOnlyList<(string Method, IMessage Request)> Changes =>
-        [.. _calls.Where(call => call.Method is not ("ListPodSandbox" or "ListContainers" or "ContainerStatus" or "ListContainerStats"))];
+        [.. _calls.Where(call => call.Method is not ("ListPodSandbox" or "ListContainers" or "ContainerStatus" or "ListContainerStats" or "PodSandboxStatus"))];
 
     public IReadOnlyList<FakeInstance> Instances
     {
