@@ -34,12 +34,8 @@ install)
     # Whatever is configured on this machine stays.
     [ -e "$config" ] || install -m 0644 "$here/config.yaml" "$config"
     # What the executable itself knows of its commands.
-    if "$executable" man > "$manual.new" 2>/dev/null; then
-        mv "$manual.new" "$manual"
-    else
-        rm "$manual.new"
-        install -m 0644 "$here/crishim.8" "$manual"
-    fi
+    "$executable" manual > "$manual.new"
+    mv "$manual.new" "$manual"
     complete_with() { # SHELL FILE
         local text
         if text=$("$executable" completion "$1" 2>/dev/null); then

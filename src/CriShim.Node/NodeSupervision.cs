@@ -493,6 +493,8 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
                     }
 
                     break;
+                case Verdict.TryAgain:
+                    throw onTooLate!.Invoke();
                 default:
                     return verdict;
             }

@@ -37,7 +37,8 @@ public static class Quantity
             return false;
         }
 
-        if (number > 0 && factor * scale > long.MaxValue / number)
+        // What is no more than 1 can't become too large; and what is next to nothing can't divide.
+        if (number > 1 && factor * scale > long.MaxValue / number)
         {
             value = long.MaxValue;
             return true;

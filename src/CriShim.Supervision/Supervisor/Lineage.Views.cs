@@ -13,7 +13,7 @@ internal sealed partial class Lineage
         IsHidden = instance.IsHidden,
         IsDead = instance.IsDead,
         IsRemoved = instance.IsRemoved,
-        IsShownCompleted = instance.HasServed && pod.IsSuccess(Name, instance.Exit?.ExitCode),
+        IsShownCompleted = instance.IsCompletionShown || (instance.HasServed && pod.IsSuccess(Name, instance.Exit?.ExitCode)),
         Exit = instance.Exit,
     })];
 }

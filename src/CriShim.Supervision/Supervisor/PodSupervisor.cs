@@ -285,7 +285,10 @@ public sealed partial class PodSupervisor
     /// A caller's RemoveContainer has come; it is forwarded with its own id, for one that still runs once its turn in the pod's end is over:
     /// the backend would kill it. Tell <see cref="ContainerRemoved"/> after.
     /// </summary>
-    /// <remarks>One that is shown completed, and runs, is held for that long, whether the pod ends or not (rule 15).</remarks>
+    /// <remarks>
+    /// One that is shown completed, and runs, is never removed before (rule 15). In a pod that does not end that is <see cref="Verdict.TryAgain"/>:
+    /// the kubelet's garbage collection removes all containers of the node one after another, and would stand still.
+    /// </remarks>
     public CallVerdict ArbitrateRemove(string id, DateTimeOffset now)
     {
         if (Find(id) is var (lineage, instance))
@@ -294,7 +297,9 @@ public sealed partial class PodSupervisor
             {
                 if (lineage.RunsBehind || (lineage.Current is { } current && _teardown.IsAnswerAwaited(lineage.Name, current.Id)))
                 {
-                    return new CallVerdict(Verdict.Held, Take(now));
+                    bool hasTurn = _teardown.StageOf(lineage.Name) is not null || IsTerminating || _teardown.IsEnding || _pod.HaveMainsCompleted
+                        || (lineage.Current is { } last && _teardown.IsAnswerAwaited(lineage.Name, last.Id));
+                    return new CallVerdict(hasTurn ? Verdict.Held : Verdict.TryAgain, Take(now));
                 }
 
                 lineage.RemoveHidden(now);

@@ -17,6 +17,9 @@ public enum Verdict
 
     /// <summary>Refuse it: the sandbox is being ended, and nothing is created or started in it.</summary>
     Refuse,
+
+    /// <summary>Its turn will not come soon, for the pod does not end: let the caller try again (UNAVAILABLE).</summary>
+    TryAgain,
 }
 
 /// <summary>The answer to a caller's call.</summary>

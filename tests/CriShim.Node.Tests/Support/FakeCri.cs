@@ -34,11 +34,11 @@ internal sealed class FakeCri : IAsyncDisposable
         _front = FakeContainerd.Create(socketPath);
         _front.Otherwise = call => call.TrailersOnlyAsync(GrpcWire.Unimplemented);
         On("ListPodSandbox", ListPodSandboxRequest.Parser, List);
+        On("ListContainers", ListContainersRequest.Parser, List);
         On("PodSandboxStatus", PodSandboxStatusRequest.Parser, request => new PodSandboxStatusResponse
         {
-            Status = new PodSandboxStatus { Id = request.PodSandboxId },
+            Status = new PodSandboxStatus { Id = request.PodSandboxId, Network = new PodSandboxNetworkStatus { Ip = PodAddress } },
         });
-        On("ListContainers", ListContainersRequest.Parser, List);
         On("ContainerStatus", ContainerStatusRequest.Parser, Status);
         On("CreateContainer", CreateContainerRequest.Parser, request => new CreateContainerResponse { ContainerId = Create(request) });
         On("StartContainer", StartContainerRequest.Parser, Start);
@@ -73,6 +73,9 @@ internal sealed class FakeCri : IAsyncDisposable
             return _sandboxes[id].State == PodSandboxState.SandboxReady;
         }
     }
+
+    /// <summary>Of all pods; empty as long as they are on the host's network.</summary>
+    public string PodAddress { get; set; } = "";
 
     /// <summary>Names of containers that ignore their stop signal.</summary>
     public HashSet<string> Stubborn { get; } = [];

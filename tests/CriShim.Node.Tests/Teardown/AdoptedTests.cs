@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using CriShim.Discovery;
 using CriShim.Node.Tests.Support;
 using CriShim.Protocol.Runtime.V1;
@@ -54,9 +56,29 @@ public sealed class AdoptedTests
         await bed.LoggedAsync("wait no more for sidecar proxy: Passed");
     }
 
-    private static async Task<NodeBed> StartAsync(string sidecars = """["proxy"]""", bool probeFails = false)
+    /// <summary>Its ports are the node's: what listens there may trust whoever comes over loopback.</summary>
+    [Theory]
+    [InlineData("", false)]
+    [InlineData("127.0.0.1", true)]
+    public async Task StartupProbe_OfAPodOnTheHostsNetwork_IsNotRun(string address, bool comes)
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        int port = ((IPEndPoint)listener.LocalEndpoint).Port;
+        await using NodeBed bed = await StartAsync($$$"""[{"name":"proxy","startupProbe":{"tcpSocket":{"port":{{{port}}}},"periodSeconds":1}}]""", address: address);
+        string main = await bed.CreateAsync(NodeBed.Create(name: "app"));
+
+        Assert.False(await bed.Node.BeforeStartAsync(main, DateTime.MaxValue, CancellationToken.None));
+
+        await bed.LoggedAsync("wait no more for sidecar proxy: Passed");
+        Assert.Equal(comes, listener.Pending());
+        Assert.Equal(!comes, bed.Log.All.Any(line => line.Contains("the pod has no address of its own", StringComparison.Ordinal)));
+    }
+
+    private static async Task<NodeBed> StartAsync(string sidecars = """["proxy"]""", bool probeFails = false, string address = "")
     {
         NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Backend.PodAddress = address;
         bed.Sidecars = sidecars;
         bed.Facts = new PodFactsIndex(10, TimeProvider.System, NullLogger<PodFactsIndex>.Instance);
         IPodFactsSink source = bed.Facts.Add("test", Discovery.PodIdentity.Uid);

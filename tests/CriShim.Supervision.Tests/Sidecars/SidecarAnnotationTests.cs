@@ -146,7 +146,7 @@ public sealed class SidecarAnnotationTests
     public void Parse_TextThatMisleadsReaders_IsShownEscaped()
     {
         string shown = Assert.Single(Parse("a\u202eb\u2028c\u001bd\r").Errors).ToString();
-        Assert.StartsWith("crishim.io/sidecars[0]: \"a\\u202eb\\u2028c\\u001b[2J\": must be a container's name", shown, StringComparison.Ordinal);
+        Assert.StartsWith("crishim.io/sidecars[0]: \"a\\u202eb\\u2028c\\u001bd\": must be a container's name", shown, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -339,6 +339,22 @@ public sealed class EmulatedSidecarTests
         Assert.Equal(ShownState.Masked, scene.Shown(0));
     }
 
+    /// <summary>To the kubelet it has completed: if it is not restarted by us, then by nobody.</summary>
+    [Theory]
+    [InlineData(SupervisionMode.Off)]
+    [InlineData(SupervisionMode.Observe)]
+    public void Mode_ThatDecidesAgain_RestartsWhatDiedMeanwhile(SupervisionMode mode)
+    {
+        PodScene scene = Masked();
+        scene.Tell(new ModeChanged(mode));
+        scene.Dies("p0");
+        scene.After(60);
+        scene.Rebuild(true, scene.Seen(0, BackendState.Exited, new ContainerExit(1, false, scene.Now)), new SeenContainer("main", "main", 0, BackendState.Running, scene.Now));
+        scene.Tell(new TimerDue());
+        _ = scene.Command<AskRestartSlot>();
+        Assert.Equal(ShownState.Masked, scene.Shown(0));
+    }
+
     [Fact]
     public void SuperviseOff_ThatComesLate_KeepsWhatIsShown()
     {
@@ -588,33 +604,33 @@ public sealed class EmulatedSidecarTests
     // ---- Callers' calls ----------------------------------------------------------------------------------------------
 
     [Fact]
-    public void Remove_WhileMainsRun_IsHeldAndNothingIsEnded()
+    public void Remove_WhileMainsRun_IsToBeTriedAgainAndNothingIsEnded()
     {
         PodScene scene = Masked();
-        Assert.Equal(Verdict.Held, Remove(scene));
+        Assert.Equal(Verdict.TryAgain, Remove(scene));
         scene.After(200);
         scene.Tell(new TimerDue());
         scene.None<StopInstance>();
         scene.None<RunPreStop>();
-        Assert.Equal(Verdict.Held, Remove(scene));
+        Assert.Equal(Verdict.TryAgain, Remove(scene));
     }
 
     [Fact]
-    public void Remove_WhileItWaitsForItsBackOff_IsHeld()
+    public void Remove_WhileItWaitsForItsBackOff_IsToBeTriedAgain()
     {
         PodScene scene = Masked(options: new RestartOptions { Jitter = 0, ErrorExit = new BackoffSteps { FirstDelay = TimeSpan.FromSeconds(20) } });
         scene.Dies("p0");
-        Assert.Equal(Verdict.Held, Remove(scene));
+        Assert.Equal(Verdict.TryAgain, Remove(scene));
     }
 
     [Theory]
     [InlineData(SupervisionMode.Off)]
     [InlineData(SupervisionMode.Observe)]
-    public void Remove_InAModeThatDecidesNothing_IsHeldToo(SupervisionMode mode)
+    public void Remove_InAModeThatDecidesNothing_IsNotForwardedEither(SupervisionMode mode)
     {
         PodScene scene = Masked();
         scene.Tell(new ModeChanged(mode));
-        Assert.Equal(Verdict.Held, Remove(scene));
+        Assert.Equal(Verdict.TryAgain, Remove(scene));
     }
 
     [Fact]

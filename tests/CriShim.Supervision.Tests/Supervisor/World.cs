@@ -1035,8 +1035,8 @@ internal sealed class World
         CallVerdict remove = _shim.ArbitrateRemove(box.Id, Now);
         Note($"  kubelet removes {box.Id}: {remove.Verdict}");
         bool isCurrent = _shim.Views(Now).Single(view => view.Name == Agent).CompletedId == box.Id;
-        Assert(!(isLive && isCurrent) || remove.Verdict == Verdict.Held || !_shim.Running.Contains(Agent), "what runs is removed");
-        HeldRemovals += remove.Verdict == Verdict.Held ? 1 : 0;
+        Assert(!(isLive && isCurrent) || remove.Verdict is Verdict.Held or Verdict.TryAgain || !_shim.Running.Contains(Agent), "what runs is removed");
+        HeldRemovals += remove.Verdict is Verdict.Held or Verdict.TryAgain ? 1 : 0;
         Do(remove.Commands);
         if (_shim is not null && remove.Verdict == Verdict.Forward)
         {
