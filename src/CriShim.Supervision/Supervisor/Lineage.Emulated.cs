@@ -263,12 +263,12 @@ internal sealed partial class Lineage
             return false;
         }
 
-        if (_recordDue is null)
+        if (_recordDue is null && pod is { IsSandboxReady: true, IsSandboxStopping: false, IsSandboxGone: false })
         {
             return true;
         }
 
-        // It could not be recorded in its life: callers were not told, and never will be.
+        // It could not be recorded in its life, or its sandbox has ended: callers were not told, and never will be.
         Uncomplete();
         return false;
     }

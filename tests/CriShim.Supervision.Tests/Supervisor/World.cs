@@ -250,8 +250,8 @@ internal sealed class World
             Check();
         }
 
-        // What is shown completed waits for a kubelet that has not come to stop the main.
-        bool isMainLeft = _boxes.Any(b => b is { Name: Main, State: BackendState.Running }) && !_stopsAsked.ContainsKey(Main);
+        // What is shown completed waits for a kubelet that has not come (or not come again, after a crash) to stop the main.
+        bool isMainLeft = _boxes.Any(b => b is { Name: Main, State: BackendState.Running });
         Assert(_podRecord is null || _podRecord.Stops.All(s => isMainLeft && s is { Lineage: Agent, Stage: StopStage.Held, IsCallers: false }),
             "a stop that was asked for is not over");
         if (_podRecord?.End is not null)
@@ -273,7 +273,7 @@ internal sealed class World
             Assert(view.RestReason != StandDownReason.SandboxNotReady || !_sandboxReady, $"{view.Name} rests, and the sandbox is ready");
             Assert(view.RestReason != StandDownReason.NoGraceLeft || _isTerminating || _sandboxEndAsked, $"{view.Name} rests for want of grace");
             Assert(view.RestReason != StandDownReason.TurnToEnd || _isTerminating || _sandboxEndAsked, $"{view.Name} rests as if it were its turn");
-            bool isEndedUnasked = view is { Name: Agent, CompletedId: not null } && (_isTerminating || _perhapsStopped.Count > 0);
+            bool isEndedUnasked = _isEmulated && view.Name == Agent && (_isTerminating || _perhapsStopped.Count > 0);
             Assert(!view.IsStoppedByCaller || _sandboxEndAsked || isEndedUnasked || _perhapsStopped.Contains(view.Name), $"{view.Name} counts as stopped");
             Box? current = _boxes.Find(b => b.Id == view.CurrentId);
             if (current is { State: BackendState.Running, IsOurs: true })
