@@ -489,6 +489,22 @@ public sealed class ContainerEventsTests
     }
 
     [Fact]
+    public async Task Completion_IsNoDeathToSupervision_AndTheTrueEndIs()
+    {
+        await using var scene = await Scene.StartAsync();
+        await scene.SendAsync(ContainerStartedEvent, "old", ("old", ContainerRunning));
+        Assert.Equal("ContainerStartedEvent old", await scene.NextTitleAsync());
+
+        scene.Complete("old", ("old", ContainerRunning));
+        Assert.Equal("ContainerStoppedEvent old", await scene.NextTitleAsync());
+        Assert.Empty(scene.Supervision.SeenExited);
+
+        await scene.SendAsync(ContainerStoppedEvent, "old", ("old", ContainerExited));
+        await scene.AssertNothingCameAsync();
+        Assert.Equal(["old"], scene.Supervision.SeenExited);
+    }
+
+    [Fact]
     public async Task TrueEnd_AndWhatRunsInItsPlace_GoNoFurther()
     {
         await using var scene = await Scene.StartAsync();

@@ -268,7 +268,7 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
     {
         ContainerEventResponse change = first.Event;
         bool isEnd = change.ContainerEventType == ContainerEventType.ContainerStoppedEvent;
-        ShownContainer? shown = ShownOf(line, change);
+        ShownContainer? shown = ShownOf(line, first);
         if (shown?.As == ShownAs.Hidden)
         {
             bool isOver = isLast || IsFull || shown.Value.IsForGood || change.ContainerEventType == ContainerEventType.ContainerDeletedEvent;
@@ -309,11 +309,14 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
         return true;
     }
 
-    private ShownContainer? ShownOf(Line line, ContainerEventResponse change)
+    private ShownContainer? ShownOf(Line line, Waiting waiting)
     {
+        ContainerEventResponse change = waiting.Event;
         ContainerStatus? status = change.ContainersStatuses.FirstOrDefault(one => one.Id == change.ContainerId);
         (string name, uint attempt) = (status?.Metadata?.Name ?? "", status?.Metadata?.Attempt ?? 0);
-        return change.ContainerEventType == ContainerEventType.ContainerStoppedEvent
+
+        // An end that was made is no word of the backend's: what it is about runs.
+        return change.ContainerEventType == ContainerEventType.ContainerStoppedEvent && !waiting.IsMade
             ? supervision.See(change.ContainerId, line.SandboxId, name, attempt, ContainerState.ContainerExited)
             : supervision.Show(change.ContainerId, line.SandboxId, name, attempt);
     }
@@ -377,7 +380,7 @@ internal sealed class ContainerEventRewriter(ISupervision supervision, TimeProvi
         int place = 0;
         foreach (Waiting waiting in line.Aside.ToArray())
         {
-            if (ShownOf(line, waiting.Event)?.As != ShownAs.Hidden)
+            if (ShownOf(line, waiting)?.As != ShownAs.Hidden)
             {
                 int end = line.Queue.FindLastIndex(one => one.Event.ContainerEventType == ContainerEventType.ContainerStoppedEvent
                     && one.Event.ContainerId != waiting.Event.ContainerId
