@@ -20,7 +20,10 @@ public sealed class SettingErrors(string place)
     /// <summary>All of them, those that are not kept, too.</summary>
     public int Count { get; private set; }
 
-    /// <summary>Some of them in one line of bounded length, for a log or an Event; null when there are none.</summary>
+    /// <summary>
+    /// Some of them in one line of bounded length, for a log or an Event; null when there are none. Without the values: those are, or are a
+    /// part of, what the pod's author wrote.
+    /// </summary>
     public static string? Summary(IReadOnlyCollection<SettingError> errors)
     {
         if (errors.Count == 0)
@@ -32,7 +35,7 @@ public sealed class SettingErrors(string place)
         int left = errors.Count;
         foreach (SettingError error in errors)
         {
-            string next = error.ToString();
+            string next = (error with { Value = null }).ToString();
             if (text.Length > 0 && text.Length + next.Length > MaxSummaryLength)
             {
                 return text.Append(System.Globalization.CultureInfo.InvariantCulture, $"; and {left} more").ToString();

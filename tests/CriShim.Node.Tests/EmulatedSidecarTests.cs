@@ -139,18 +139,16 @@ public sealed class EmulatedSidecarTests
     }
 
     [Fact]
-    public async Task Remove_OfALiveOne_IsRefusedBeforeItsCallerGivesUp()
+    public async Task Remove_OfALiveOneWhilePodGoesOn_IsRefusedAtOnce()
     {
         await using NodeBed bed = await StartAsync();
         _ = await bed.IsMaskedAsync();
-        DateTime deadline = DateTime.UtcNow.AddSeconds(2);
 
-        RpcException refused = await Assert.ThrowsAsync<RpcException>(() => bed.Node.BeforeRemoveAsync("c0", deadline, CancellationToken.None));
+        // A kubelet's garbage collection waits for each removal before it begins the next, in all pods.
+        RpcException refused = await Assert.ThrowsAsync<RpcException>(() => bed.Node.BeforeRemoveAsync("c0", DateTime.MaxValue, CancellationToken.None));
 
         Assert.Equal(StatusCode.Unavailable, refused.StatusCode);
         Assert.Contains("container \"c0\" of pod sandbox \"sandbox-0\" still runs", refused.Status.Detail, StringComparison.Ordinal);
-        Assert.True(DateTime.UtcNow < deadline);
-        await bed.LoggedAsync("Removal of proxy");
     }
 
     [Fact]
@@ -160,12 +158,9 @@ public sealed class EmulatedSidecarTests
         _ = await bed.IsMaskedAsync();
         bed.Backend.Exit("c0", 1);
         _ = await bed.RunsAsync(1);
-        Task removal = bed.Node.BeforeRemoveAsync("c0", DateTime.MaxValue, CancellationToken.None);
-        await bed.LoggedAsync("Removal of proxy");
-        Assert.False(removal.IsCompleted);
 
         await bed.StopSandboxAsync();
-        await removal;
+        await bed.Node.BeforeRemoveAsync("c0", DateTime.MaxValue, CancellationToken.None);
 
         await Condition.BecomesTrueAsync(
             "what was hidden is removed", NodeBed.Patience, () => bed.Backend.Requests<RemoveContainerRequest>().Any(one => one.ContainerId == "c1"));

@@ -327,8 +327,8 @@ public sealed record SandboxStopFailed(string Failure) : Happening
 
 /// <summary>An annotation of the pod can't be used, or a part of it.</summary>
 /// <param name="Faults">
-/// Each with its place, such as <c>crishim.io/sidecars[2].kind</c>, a short value and what is allowed; on one line of bounded length, without
-/// terminal escapes, and without what a probe runs or sends.
+/// Each with its place, such as <c>crishim.io/sidecars[2].kind</c>, and what is allowed; on one line of bounded length, without terminal
+/// escapes. The value itself is the pod author's, and is not repeated.
 /// </param>
 public sealed record AnnotationWrong(string Faults) : Happening
 {

@@ -62,6 +62,7 @@ public static class HappeningText
             "nothing tells the pod's restartPolicy; configure a pod spec source, or annotate the pod with crishim.io/restart-policy",
         StandDownReason.PostStartHook => "it has a postStart hook, which only the kubelet can run",
         StandDownReason.RestartRules => "it has container restart rules, which only the kubelet applies",
+        StandDownReason.StartupFailed => "it ended before it had started, in a pod whose restartPolicy is Never: it is reported as failed",
         StandDownReason.MainsCompleted => "all main containers have completed, and it has nothing left to do",
         StandDownReason.EndIsFinal =>
             "the pod's restartPolicy makes an end final once the kubelet has seen it, and the restart would have come too late to keep it from that",

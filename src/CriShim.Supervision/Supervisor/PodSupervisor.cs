@@ -272,6 +272,12 @@ public sealed partial class PodSupervisor
             return new StopVerdict(Verdict.Forward, id, Take(now));
         }
 
+        if (lineage.IsCompleted && _teardown.StageOf(lineage.Name) is null && !IsTerminating && !_teardown.IsEnding && !_pod.HaveMainsCompleted)
+        {
+            // An operator's: no kubelet stops, nor starts again, what it takes for completed. While the pod goes on it is a death like any other.
+            return new StopVerdict(Verdict.Forward, lineage.Current?.Id ?? id, Take(now));
+        }
+
         if (_teardown.AskedByCaller(lineage, timeout, now))
         {
             return new StopVerdict(Verdict.Held, id, Take(now));

@@ -88,7 +88,7 @@ public sealed class NodeJournalTests
         bed.RunSandbox();
 
         AnnotationWrong wrong = Assert.IsType<AnnotationWrong>(Assert.Single(bed.Journal.Of(NodeBed.Sandbox)));
-        Assert.Equal("annotation crishim.io/sidecars[0].kind must be native, init or plain", wrong.Words);
+        Assert.Equal("annotation crishim.io/sidecars[0].kind: must be native, init or plain", wrong.Words);
         Assert.Contains(bed.Log.All, line => line.Contains("crishim.io/sidecars[0].kind", StringComparison.Ordinal));
         Assert.DoesNotContain(bed.Log.All, line => line.Contains("hunter2", StringComparison.Ordinal));
     }

@@ -603,6 +603,26 @@ public sealed class EmulatedSidecarTests
 
     // ---- Callers' calls ----------------------------------------------------------------------------------------------
 
+    /// <summary>An operator's: no kubelet stops what it takes for completed, and none would start it again.</summary>
+    [Fact]
+    public void Stop_WhileThePodGoesOn_IsFollowedByARestart()
+    {
+        PodScene scene = Masked();
+        StopVerdict stop = Stop(scene, "p0", 30);
+        for (int i = 0; i < 10 && stop.Verdict == Verdict.Held; i++)
+        {
+            scene.After(0.1);
+            scene.Tell(new TimerDue());
+            stop = Stop(scene, "p0", 30);
+        }
+
+        Assert.Equal((Verdict.Forward, "p0"), (stop.Verdict, stop.ContainerId));
+        scene.Dies("p0", 143);
+        _ = scene.Command<AskRestartSlot>();
+        scene.Replace(1);
+        Assert.Equal((ShownState.Masked, ShownState.Hidden), (scene.Shown(0), scene.Shown(1)));
+    }
+
     [Fact]
     public void Remove_WhileMainsRun_IsToBeTriedAgainAndNothingIsEnded()
     {

@@ -27,7 +27,7 @@ public sealed class PodStoryTests
         { new TeardownEnded(TimeSpan.FromSeconds(40), TimeSpan.FromSeconds(10)) { At = default, Pod = Pod }, "OrderedTeardown", true,
             "Pod: has ended after 40s, 10s after its grace" },
         { new AnnotationWrong("crishim.io/sidecars[0].kind: must be native, init or plain") { At = default, Pod = Pod }, "BadAnnotation", true,
-            "Pod: annotation crishim.io/sidecars[0].kind must be native, init or plain" },
+            "Pod: annotation crishim.io/sidecars[0].kind: must be native, init or plain" },
     };
 
     [Theory]
