@@ -66,7 +66,7 @@ public sealed class NeighbourTests
         string pod = await bed.RunPodAsync(0);
         int held = 0;
         var answers = new TaskCompletionSource();
-        bed.Node.Before = (called, _) =>
+        bed.Node.Before = (called, request) =>
         {
             if (called is not ("ListContainers" or "ListPodSandbox"))
             {
