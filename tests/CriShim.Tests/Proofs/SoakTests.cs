@@ -69,8 +69,7 @@ public sealed class SoakTests
         }
         catch (TimeoutException failure)
         {
-            var open = Directory.GetFileSystemEntries($"/proc/{bed.Crishim.ProcessId}/fd").Select(entry => new FileInfo(entry).LinkTarget ?? "").Order();
-            throw new Xunit.Sdk.XunitException($"{failure.Message}\n{string.Join('\n', open)}");
+            throw new Xunit.Sdk.XunitException($"{failure.Message}\n{string.Join('\n', ProcessFigures.Open(bed.Crishim.ProcessId))}");
         }
     }
 
