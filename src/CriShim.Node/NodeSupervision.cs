@@ -261,6 +261,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
             }
         }
 
+        pod.Dispose();
         Store.Forget(sandboxId);
         Journal.Forget(sandboxId);
     }
@@ -454,7 +455,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
     {
         if (!_known.Task.IsCompleted)
         {
-            await Task.WhenAny(_known.Task, Task.Delay(Options.StartPatience, Time, cancellationToken)).ConfigureAwait(false);
+            await _known.Task.WaitAsync(Options.StartPatience, Time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             cancellationToken.ThrowIfCancellationRequested();
         }
     }
@@ -499,7 +500,9 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
                     return verdict;
             }
 
-            await Task.WhenAny(changed, Task.Delay(limit < LongestHold ? limit : LongestHold, Time, cancellationToken)).ConfigureAwait(false);
+            // Each round's timer ends with the round: a pod that changes much would leave one behind for each change.
+            await changed.WaitAsync(limit < LongestHold ? limit : LongestHold, Time, cancellationToken)
+                .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             cancellationToken.ThrowIfCancellationRequested();
         }
     }

@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
 using CriShim.Node.Tests.Support;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.TestSupport.Lab;
@@ -24,9 +26,16 @@ public sealed class LeftoverTests
             await ChurnAsync(bed, $"pod-{i}");
         }
 
-        await Condition.BecomesTrueAsync(
-            "timers and folders are as many as before", NodeBed.Patience,
-            () => time.Timers <= before && Directory.GetDirectories(bed.StateDirectory).Length == 1);
+        await Condition.BecomesTrueAsync("folders are as many as before", NodeBed.Patience, () => Directory.GetDirectories(bed.StateDirectory).Length == 1);
+        try
+        {
+            await Condition.BecomesTrueAsync($"timers are the {before} of before", NodeBed.Patience, () => time.Timers <= before);
+        }
+        catch (TimeoutException failure)
+        {
+            throw new Xunit.Sdk.XunitException($"{failure.Message} They are {time.Timers}:\n{time.Describe()}");
+        }
+
         Proof.Record("Soak", "timers before, and after pods that came, crashed and went", $"{before}, {time.Timers} ({pods:n0} pods)");
     }
 
@@ -47,40 +56,35 @@ public sealed class LeftoverTests
     /// <summary>Counts the timers that are there.</summary>
     private sealed class CountingTime : TimeProvider
     {
-        private int _timers;
+        private readonly ConcurrentDictionary<Counted, string> _timers = new();
 
-        public int Timers => Volatile.Read(ref _timers);
+        public int Timers => _timers.Count;
+
+        /// <summary>Where those that are there were made, the most frequent first.</summary>
+        public string Describe() => string.Join(
+            "\n\n", _timers.Values.GroupBy(place => place).OrderByDescending(places => places.Count()).Take(5).Select(places => $"{places.Count()} by\n{places.Key}"));
 
         public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
         {
-            _ = Interlocked.Increment(ref _timers);
-            return new Counted(base.CreateTimer(callback, state, dueTime, period), this);
+            var counted = new Counted(base.CreateTimer(callback, state, dueTime, period), this);
+            _timers[counted] = new StackTrace().ToString();
+            return counted;
         }
 
         private sealed class Counted(ITimer timer, CountingTime time) : ITimer
         {
-            private int _isGone;
-
             public bool Change(TimeSpan dueTime, TimeSpan period) => timer.Change(dueTime, period);
 
             public void Dispose()
             {
                 timer.Dispose();
-                Count();
+                _ = time._timers.TryRemove(this, out _);
             }
 
             public ValueTask DisposeAsync()
             {
-                Count();
+                _ = time._timers.TryRemove(this, out _);
                 return timer.DisposeAsync();
-            }
-
-            private void Count()
-            {
-                if (Interlocked.Exchange(ref _isGone, 1) == 0)
-                {
-                    _ = Interlocked.Decrement(ref time._timers);
-                }
             }
         }
     }

@@ -135,7 +135,7 @@ public sealed class NodeReports : INodeReports
 
             if (happenings.Count < MaxEvents)
             {
-                await Task.WhenAny(_node.Journal.NewsAfter(next), Task.Delay(left, _node.Time, cancellationToken)).ConfigureAwait(false);
+                await _node.Journal.NewsAfter(next).WaitAsync(left, _node.Time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 cancellationToken.ThrowIfCancellationRequested();
             }
         }

@@ -45,6 +45,12 @@ internal static class YamlFile
             errors.Add(ConfigurationError.At(Place(file, e.Start), null, null, $"is no valid YAML: {e.Message}"));
             return null;
         }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            // The parser has been seen to throw others: "{a: {b", a line's end, "c:", for one.
+            errors.Add(new ConfigurationError(file, null, null, "is no valid YAML"));
+            return null;
+        }
     }
 
     private static string? ReadText(string file, List<ConfigurationError> errors)

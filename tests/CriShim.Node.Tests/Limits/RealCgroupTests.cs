@@ -25,7 +25,19 @@ public sealed class RealCgroupTests(Containerd21 fixture) : IClassFixture<Contai
         Cgroup.Write(new CgroupLimits(500, 64 * Mi));
     }
 
-    public async Task DisposeAsync() => await _pod!.DisposeAsync();
+    public async Task DisposeAsync()
+    {
+        await _pod!.DisposeAsync();
+
+        // As the kubelet does: what is left of it would bound the next test's parent.
+        foreach (string hierarchy in Directory.EnumerateDirectories("/sys/fs/cgroup").Append("/sys/fs/cgroup"))
+        {
+            if (Directory.Exists(hierarchy + Parent))
+            {
+                Directory.Delete(hierarchy + Parent);
+            }
+        }
+    }
 
     public void Dispose() => _caller.Dispose();
 

@@ -295,6 +295,8 @@ public sealed class NodeReportsTests
         bed.Backend.Exit("c0", 3);
         await bed.RunsAsync(1);
         await bed.StopSandboxAsync();
+        await Condition.BecomesTrueAsync(
+            "its end is told", NodeBed.Patience, () => bed.Reports.Timeline("pod").Rows.Any(row => row.Container == "proxy" && row.Marks.Any(mark => mark.Kind == "end")));
 
         GetTimelineResponse timeline = bed.Reports.Timeline("pod");
 

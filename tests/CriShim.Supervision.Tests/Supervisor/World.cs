@@ -936,6 +936,8 @@ internal sealed class World
 
                 break;
             case CallKind.Stop:
+                // Of one that is shown completed, in a pod that goes on, it is an operator's: a death like any other.
+                bool isDeath = call.Name == Agent && _shim.IsCompleted(Agent) && !_shim.IsTerminating && !_shim.IsEnding;
                 StopVerdict stop = _shim.ArbitrateStop(call.Id, TimeSpan.FromSeconds(10), mayWait, Now);
                 Note($"  stop of {call.Id}: {stop.Verdict} {stop.ContainerId}");
                 Assert(mayWait || stop.Verdict != Verdict.Wait, "told to wait against its will");
@@ -955,7 +957,11 @@ internal sealed class World
                     return;
                 }
 
-                _ = _stoppedByKubelet.Add(call.Name);
+                if (!isDeath)
+                {
+                    _ = _stoppedByKubelet.Add(call.Name);
+                }
+
                 if (stop.Verdict == Verdict.Wait)
                 {
                     return;

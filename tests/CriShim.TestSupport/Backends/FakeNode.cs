@@ -295,6 +295,11 @@ public sealed class FakeNode : IAsyncDisposable
 
     private CreateContainerResponse Create(CreateContainerRequest request)
     {
+        if (!_sandboxes.TryGetValue(request.PodSandboxId, out var sandbox) || sandbox.State != PodSandboxState.SandboxReady)
+        {
+            throw new RpcException(new Status(StatusCode.NotFound, $"failed to find sandbox id \"{request.PodSandboxId}\": not found"));
+        }
+
         var container = new FakeContainer(NewId(), request.PodSandboxId, request.Config, Nanoseconds(TimeProvider.System.GetUtcNow()));
         _containers.Add(container.Id, container);
         return new CreateContainerResponse { ContainerId = container.Id };

@@ -13,7 +13,14 @@ public static class ProcessFigures
 
     public static int Threads(int processId) => (int)Field(processId, "Threads");
 
-    public static int Descriptors(int processId) => Directory.GetFileSystemEntries($"/proc/{processId}/fd").Length;
+    /// <summary>What open descriptors lead to. Without the assemblies that a process which is no native one opens as it goes.</summary>
+    public static IReadOnlyList<string> Open(int processId) =>
+    [
+        .. Directory.GetFileSystemEntries($"/proc/{processId}/fd").Select(entry => new FileInfo(entry).LinkTarget ?? "")
+            .Where(target => !target.EndsWith(".dll", StringComparison.Ordinal) && !target.EndsWith(".so", StringComparison.Ordinal)).Order(),
+    ];
+
+    public static int Descriptors(int processId) => Open(processId).Count;
 
     /// <summary>User and system time, by the kernel's ticks of 10 ms.</summary>
     public static TimeSpan Cpu(int processId)

@@ -80,6 +80,25 @@ public sealed class ConfigurationLoaderTests : IDisposable
         Assert.Equal(PodResourcesMode.Raise, given.PodResources);
     }
 
+    /// <summary>YamlDotNet throws something else than its own exceptions here.</summary>
+    [Fact]
+    public void Load_TextThatTheParserStumblesOver_IsAnError()
+    {
+        File.WriteAllText(ConfigFile, "supervision: {restart: {e\nrorExit: {maxDelay: 10s}}}\n");
+
+        Assert.Contains("is no valid YAML", Assert.Single(ConfigurationLoader.Load(new ServeFlags { Config = ConfigFile }, ConfigFile).Errors).ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_KeyWithTerminalEscapes_IsShownAsText()
+    {
+        File.WriteAllText(ConfigFile, "\"a\\e[2J\\nb\": 1\n");
+
+        string error = Assert.Single(ConfigurationLoader.Load(new ServeFlags { Config = ConfigFile }, ConfigFile).Errors).ToString();
+
+        Assert.Contains(""" "a\u001b[2J\nb": is unknown""", error, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("# only a comment\n")]

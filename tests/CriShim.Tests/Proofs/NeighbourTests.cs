@@ -46,6 +46,12 @@ public sealed class NeighbourTests
         };
         string dead = bed.Node.RunningIn(slow)[0];
         bed.Node.Kill([dead]);
+        if (method == "RemoveContainer")
+        {
+            // Whoever removes what has just died takes it over.
+            await bed.BecomesTrueAsync("it runs again", () => bed.Node.RunningIn(slow).Count == SidecarPods.Names.Count);
+        }
+
         Task<ContainerStatusResponse> asked = bed.Caller.Runtime.ContainerStatusAsync(new ContainerStatusRequest { ContainerId = dead }).ResponseAsync;
         Task removed = method == "RemoveContainer"
             ? bed.Caller.Runtime.RemoveContainerAsync(new RemoveContainerRequest { ContainerId = dead }).ResponseAsync : Task.CompletedTask;

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using CriShim.TestSupport.Lab;
 using CriShim.TestSupport.Proofs;
 
 namespace CriShim.Tests.Proofs;
@@ -57,9 +58,20 @@ public sealed class SoakTests
 
     private static string[] Files(DaemonBed bed) => Directory.GetFileSystemEntries(bed.StateDirectory, "*", SearchOption.AllDirectories);
 
-    private static Task NothingIsLeftAsync(DaemonBed bed, int descriptors) => bed.BecomesTrueAsync(
-        "pods, state files and descriptors are gone",
-        () => bed.Node.Containers == 0 && Files(bed).Length == 0 && ProcessFigures.Descriptors(bed.Crishim.ProcessId) <= descriptors);
+    private static async Task NothingIsLeftAsync(DaemonBed bed, int descriptors)
+    {
+        await bed.BecomesTrueAsync("pods are gone", () => bed.Node.Containers == 0);
+        await bed.BecomesTrueAsync("state files are gone", () => Files(bed).Length == 0);
+        try
+        {
+            await Condition.BecomesTrueAsync(
+                $"descriptors are the {descriptors} of before", DaemonBed.Patience, () => ProcessFigures.Descriptors(bed.Crishim.ProcessId) <= descriptors);
+        }
+        catch (TimeoutException failure)
+        {
+            throw new Xunit.Sdk.XunitException($"{failure.Message}\n{string.Join('\n', ProcessFigures.Open(bed.Crishim.ProcessId))}");
+        }
+    }
 
     private static async Task<List<double>> SampleAsync(int process, CancellationToken end)
     {
