@@ -64,6 +64,7 @@ public static class HappeningText
         StandDownReason.RestartRules => "it has container restart rules, which only the kubelet applies",
         StandDownReason.StartupFailed => "it ended before it had started, in a pod whose restartPolicy is Never: it is reported as failed",
         StandDownReason.MainsCompleted => "all main containers have completed, and it has nothing left to do",
+        StandDownReason.StartupFailed => "it ended before it had started, in a pod that restarts nothing, and is reported as failed",
         StandDownReason.EndIsFinal =>
             "the pod's restartPolicy makes an end final once the kubelet has seen it, and the restart would have come too late to keep it from that",
         StandDownReason.TurnToEnd => "the pod ends, and it was this container's turn to end",

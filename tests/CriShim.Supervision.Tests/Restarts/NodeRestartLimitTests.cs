@@ -24,6 +24,18 @@ public sealed class NodeRestartLimitTests
     }
 
     [Fact]
+    public void TakeGranted_AfterALongQuietTime_GivesNoMoreThanTheBurst()
+    {
+        var limit = new NodeRestartLimit(Slow, Start);
+        for (int i = 0; i < 5; i++)
+        {
+            limit.Ask($"pod{i}", "proxy");
+        }
+
+        Assert.Equal(2, limit.TakeGranted(Start.AddHours(1)).Count);
+    }
+
+    [Fact]
     public void TakeGranted_BesideAPodThatAsksForMuch_TakesTurnsByPod()
     {
         var limit = new NodeRestartLimit(new NodeLimitOptions { PerSecond = 1, Burst = 1 }, Start);

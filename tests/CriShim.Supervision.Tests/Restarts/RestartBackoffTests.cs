@@ -28,6 +28,30 @@ public sealed class RestartBackoffTests
     }
 
     [Fact]
+    public void FullDelay_FirstOneLongerThanTheOthers_IsTheLeastAndNeverBeyondTheMost()
+    {
+        var steps = new BackoffSteps { FirstDelay = TimeSpan.FromSeconds(5), InitialDelay = TimeSpan.FromSeconds(1), MaxDelay = TimeSpan.FromSeconds(4) };
+        var backoff = new RestartBackoff(Options with { ErrorExit = steps with { MaxDelay = TimeSpan.FromSeconds(30) }, CleanExit = steps });
+
+        Assert.Equal(TimeSpan.FromSeconds(5), backoff.FullDelay(DeathCause.ErrorExit, 1));
+        Assert.Equal(TimeSpan.FromSeconds(8), backoff.FullDelay(DeathCause.ErrorExit, 4));
+        Assert.Equal(TimeSpan.FromSeconds(4), backoff.FullDelay(DeathCause.CleanExit, 0));
+    }
+
+    [Fact]
+    public void FullDelay_OfAFailedStart_IsTheNodesWhateverTheAnnotationAsksFor()
+    {
+        var backoff = new RestartBackoff(Options, new RestartRequest(TimeSpan.FromSeconds(9), null));
+
+        Assert.Equal(Options.StartFailed.InitialDelay, backoff.FullDelay(DeathCause.StartFailed, 1));
+        Assert.NotEqual(backoff.FullDelay(DeathCause.StartFailed, 1), backoff.FullDelay(DeathCause.ErrorExit, 1));
+    }
+
+    [Fact]
+    public void Delay_ByChance_IsShortenedByTheJitter() =>
+        Assert.Equal(TimeSpan.FromSeconds(27), new RestartBackoff(Options with { Jitter = 0.2 }).Delay(DeathCause.ErrorExit, 9, 0.5));
+
+    [Fact]
     public void Delay_WhateverIsAskedForAndByChance_StaysInItsBounds()
     {
         Gen<TimeSpan?> durations = Gen.Int[0, 4_000_000].Select(ms => ms % 5 == 0 ? (TimeSpan?)null : TimeSpan.FromMilliseconds(ms));
