@@ -62,7 +62,6 @@ public static class HappeningText
             "nothing tells the pod's restartPolicy; configure a pod spec source, or annotate the pod with crishim.io/restart-policy",
         StandDownReason.PostStartHook => "it has a postStart hook, which only the kubelet can run",
         StandDownReason.RestartRules => "it has container restart rules, which only the kubelet applies",
-        StandDownReason.StartupFailed => "it ended before it had started, in a pod whose restartPolicy is Never: it is reported as failed",
         StandDownReason.MainsCompleted => "all main containers have completed, and it has nothing left to do",
         StandDownReason.StartupFailed => "it ended before it had started, in a pod that restarts nothing, and is reported as failed",
         StandDownReason.EndIsFinal =>

@@ -132,6 +132,12 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
                 deadline = stop.Until > now ? Least(deadline, stop.Until) : deadline;
             }
 
+            foreach (PendingStop stop in _stops.Values.Where(stop => stop is { IsCallers: false, Stage: StopStage.Held } && stop.Until <= now))
+            {
+                // Of what is shown completed, for a grace that is over, and in which nobody stopped the mains: they have theirs now.
+                stop.Until = deadline;
+            }
+
             _end = new SandboxEndRecord(now, deadline, false);
             pod.BeginTermination(deadline - now, now);
             pod.IsChanged = true;
@@ -282,11 +288,12 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
         DateTimeOffset until = pod.TerminatingSince is not null && pod.Deadline is { } deadline ? deadline
             : pod.HaveMainsCompleted ? now + Least(pod.Grace, options.MaxGrace)
             : Later(now, _stops.Values.Where(stop => stop.IsCallers).Select(stop => stop.Until));
-        foreach (Lineage lineage in lineages.Values.Where(lineage => lineage is { IsCompleted: true, IsBusy: false, Live: not null }))
+        foreach (Lineage lineage in lineages.Values.Where(lineage => lineage.IsCompleted))
         {
-            // A kubelet that comes late, or anew, gives the pod its whole grace again.
-            if (!_stops.TryGetValue(lineage.Name, out PendingStop? stop)
-                || (stop is { IsCallers: false, Stage: StopStage.Held } && pod.TerminatingSince is not null && stop.Until != until))
+            // A kubelet that comes late, or anew, gives the pod its whole grace again, whatever becomes of the sidecar just now.
+            bool isNew = !_stops.TryGetValue(lineage.Name, out PendingStop? stop);
+            if (isNew ? lineage is { IsBusy: false, Live: not null }
+                : stop is { IsCallers: false, Stage: StopStage.Held } && pod.TerminatingSince is not null && stop.Until != until)
             {
                 _stops[lineage.Name] = new PendingStop(lineage.Name, now, until, isCallers: false) { IsProven = true };
                 pod.IsChanged = true;

@@ -1120,8 +1120,10 @@ internal sealed class World
 
         foreach ((Box box, _) in Shown(Agent))
         {
+            // What follows one that the kubelet created anew, and that has not completed, is seen as any replacement is.
             bool isBehind = box.IsOurs && !_knownToKubelet.Contains(box.Id)
-                && _boxes.Any(b => _completions.ContainsKey(b.Id) && b.CreatedAt < box.CreatedAt);
+                && _boxes.FindLast(b => b.Name == Agent && b.CreatedAt < box.CreatedAt && (!b.IsOurs || _knownToKubelet.Contains(b.Id))) is { } before
+                && _completions.ContainsKey(before.Id);
             Assert(!isBehind, $"{box.Id} is seen");
         }
     }
