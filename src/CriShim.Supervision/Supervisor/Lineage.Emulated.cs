@@ -67,7 +67,7 @@ internal sealed partial class Lineage
     /// <summary>It is stopped as the kubelet would stop it, and its death then is what it is.</summary>
     public void StartupFailed(Instance instance)
     {
-        if (AwaitsStartup && instance == Current && pod.RestartPolicy is not null)
+        if (AwaitsStartup && instance == Current && _failedStartup != instance.Id && pod.RestartPolicy is not null)
         {
             _failedStartup = instance.Id;
             pod.Commands.Add(new StopInstance(Name, instance.Id, pod.Grace));

@@ -518,6 +518,12 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
             if (_stops.TryGetValue(name, out PendingStop? other) && other.Stage == StopStage.Held && IsSidecar(name))
             {
                 GraceBudget own = Budget(other);
+                if (own.Deadline > Budget(stop).Deadline && now < own.Deadline - options.SidecarFloor)
+                {
+                    // Its caller came later: its grace goes on when this one's is over.
+                    continue;
+                }
+
                 TakeTurn(other, own.Turn(now, Kept(own, [name]), TimeSpan.Zero).Until, now);
             }
         }
