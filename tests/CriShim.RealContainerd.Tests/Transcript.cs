@@ -52,6 +52,7 @@ internal sealed class Transcript(CriCaller caller)
         {
             var bytes = await call.ResponseAsync;
             response = new MessageParser<TResponse>(() => new TResponse()).ParseFrom(bytes);
+            WithoutOurs(response);
             status = call.GetStatus();
             Write(text, "header", await call.ResponseHeadersAsync);
             Write(text, "trailer", call.GetTrailers());
@@ -64,6 +65,15 @@ internal sealed class Transcript(CriCaller caller)
 
         _entries.Add(new Entry(method, status, text.ToString(), response));
         return (response, status);
+    }
+
+    /// <summary>What crishim adds to verbose answers, an entry of their info map, is the one thing that the bare socket has not.</summary>
+    private static void WithoutOurs(IMessage response)
+    {
+        if (response.Descriptor.FindFieldByName("info")?.Accessor.GetValue(response) is IDictionary<string, string> info)
+        {
+            _ = info.Remove("crishim");
+        }
     }
 
     /// <summary>Something else that both runs have to see alike.</summary>

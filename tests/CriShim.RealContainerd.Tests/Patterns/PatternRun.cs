@@ -116,7 +116,7 @@ internal sealed class PatternRun : LabRun
 
     public async Task StopSandboxAsync(PatternPod pod)
     {
-        _ = await Caller.Runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = SandboxOf(pod) }, deadline: Deadline);
+        await RunningPod.StopSandboxAsync(Caller, SandboxOf(pod));
         ListContainersResponse left = await Bare.Runtime.ListContainersAsync(new ListContainersRequest
         {
             Filter = new ContainerFilter { PodSandboxId = SandboxOf(pod), State = new ContainerStateValue { State = ContainerState.ContainerRunning } },
