@@ -17,24 +17,50 @@ fi
 
 # One project after the other: tests that measure time need the machine for themselves.
 broken=0
-for project in "$root"/tests/*.Tests/*.csproj; do
-    name=$(basename "$project" .csproj)
-    echo "== $name"
+again=0
+run() { # PROJECT NAME [arguments]
+    local project=$1 name=$2
+    shift 2
     timeout --kill-after=30s 15m dotnet test "$project" --no-build --nologo --results-directory "$results" \
         --logger "trx;LogFileName=$name.trx" --logger "console;verbosity=minimal" \
         --blame-hang --blame-hang-timeout 5min --blame-hang-dump-type none "$@"
+}
+failed() { # NAME: the tests that failed, a line each, without their arguments
+    sed -n 's/.* testName="\([^"(]*\).*outcome="Failed".*/\1/p' "$results/$1.trx" 2>/dev/null
+}
+for project in "$root"/tests/*.Tests/*.csproj; do
+    name=$(basename "$project" .csproj)
+    echo "== $name"
+    run "$project" "$name" "$@"
     code=$?
+    count=$(failed "$name" | wc -l)
     # A project that ended badly and counts no failed test (it crashed, or hung) must not look like a success.
-    if [ "$code" != 0 ] && ! grep -q 'outcome="Failed"' "$results/$name.trx" 2>/dev/null; then
+    if [ "$code" != 0 ] && [ "$count" = 0 ]; then
         echo "$name ended with $code and no result" >&2
         broken=$((broken + 1))
     fi
-done
 
-cat "$results"/*.trx 2>/dev/null | awk -v broken="$broken" '
+    # containerd, runc and systemd have races of their own. A few failures on them are tried once more, alone, and both outcomes are told.
+    case $name in
+    *RealContainerd* | *SystemdNode*)
+        if [ "$count" -gt 0 ] && [ "$count" -le 4 ]; then
+            echo "== $name: once more, what failed:" $(failed "$name" | sort -u)
+            mkdir -p "$results/again"
+            results=$results/again run "$project" "$name" --filter "$(failed "$name" | sort -u | sed 's/^/FullyQualifiedName=/' | paste -sd '|')"
+            code=$?
+            left=$(results=$results/again failed "$name" | wc -l)
+            [ "$code" = 0 ] && [ "$left" = 0 ] && again=$((again + count))
+        fi
+        ;;
+    esac
+done
+[ "$again" = 0 ] || echo "$again passed at the second try only"
+
+cat "$results"/*.trx 2>/dev/null | awk -v broken="$broken" -v again="$again" '
     function count(name) { return match($0, name "=\"[0-9]+\"") ? substr($0, RSTART + length(name) + 2, RLENGTH - length(name) - 3) + 0 : 0 }
     /<Counters / { total += count("total"); executed += count("executed"); passed += count("passed") }
     END {
+        passed += again
         skipped = total - executed; failed = executed - passed + broken
         printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
         exit failed > 0

@@ -81,8 +81,8 @@ internal sealed partial class Lineage
             return Verdict.Wait;
         }
 
-        // Rule 5: from here on it is ours again.
-        if (instance == Current)
+        // Rule 5: from here on it is ours again. One that has ended the backend refuses to start.
+        if (instance is { IsDead: false } && instance == Current)
         {
             EndStop();
             Changed();

@@ -207,10 +207,10 @@ internal sealed partial class Lineage
         Changed();
     }
 
-    /// <summary>A death before it had started; what nothing is known of is shown as it is.</summary>
+    /// <summary>A death before it had started, which may be told before the answer to its StartContainer is.</summary>
     private void NoteStartup(Instance instance)
     {
-        if (_completed is null && instance.StartedAt is not null && pod.RestartPolicy is not null && pod.IsEmulated(Name) && !IsStoppedByCaller
+        if (_completed is null && pod.RestartPolicy is not null && pod.IsEmulated(Name) && !IsStoppedByCaller
             && pod is { IsSupervised: true, IsSandboxReady: true, IsSandboxStopping: false, IsSandboxGone: false, TerminatingSince: null })
         {
             instance.HasFailedToStart = true;

@@ -1,5 +1,6 @@
 using CriShim.Protocol.Runtime.V1;
 using CriShim.RealContainerd.Tests.Sidecars;
+using CriShim.TestSupport.Lab;
 
 namespace CriShim.RealContainerd.Tests.Emulated;
 
@@ -43,7 +44,7 @@ public abstract class EmulatedCrashTests(SidecarLab lab)
         _ = await run.KillProxyAsync();
         _ = await run.RunsAsync(1);
         await watch.CheckAsync();
-        _ = await run.Caller.Runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = run.Sandbox });
+        await RunningPod.StopSandboxAsync(run.Caller, run.Sandbox);
         run.AssertEndedAfterApp();
         await watch.CheckAsync();
     }

@@ -1,6 +1,7 @@
 using System.Text;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.RealContainerd.Tests.Sidecars;
+using CriShim.TestSupport.Lab;
 using Grpc.Core;
 
 namespace CriShim.RealContainerd.Tests.Emulated;
@@ -21,7 +22,7 @@ public abstract class EmulatedTests(SidecarLab lab)
         await run.StartAppAsync();
 
         _ = await run.Caller.Runtime.StopContainerAsync(new StopContainerRequest { ContainerId = run.App, Timeout = 20 });
-        _ = await run.Caller.Runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = run.Sandbox });
+        await RunningPod.StopSandboxAsync(run.Caller, run.Sandbox);
 
         run.AssertEndedAfterApp();
         Assert.Equal(shown, await run.IsShownCompletedAsync());
@@ -139,7 +140,7 @@ public abstract class EmulatedTests(SidecarLab lab)
 
         Task removed = RemoveAgainAndAgainAsync(run);
         _ = await run.Caller.Runtime.StopContainerAsync(new StopContainerRequest { ContainerId = run.App, Timeout = 20 });
-        _ = await run.Caller.Runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = run.Sandbox });
+        await RunningPod.StopSandboxAsync(run.Caller, run.Sandbox);
         await removed;
 
         run.AssertEndedAfterApp();
@@ -190,7 +191,7 @@ public abstract class EmulatedTests(SidecarLab lab)
 
         await using MaskWatch watch = MaskWatch.Start(run);
         Assert.Equal(before, await run.IsShownCompletedAsync());
-        _ = await run.Caller.Runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = run.Sandbox });
+        await RunningPod.StopSandboxAsync(run.Caller, run.Sandbox);
 
         run.AssertEndedAfterApp();
         await watch.CheckAsync();

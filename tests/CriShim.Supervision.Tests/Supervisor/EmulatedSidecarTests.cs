@@ -167,6 +167,29 @@ public sealed class EmulatedSidecarTests
         Assert.True(scene.Supervisor.ChangesViews);
     }
 
+    /// <summary>An event, or a list, can be quicker than the answer to StartContainer.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Death_BeforeItsStartIsAnswered_IsReportedAsFailed(bool isSeen)
+    {
+        PodFacts facts = PodScene.FactsOf(new ContainerFacts("proxy", ContainerRole.Init), new ContainerFacts("agent", ContainerRole.Init));
+        var scene = new PodScene(facts: facts with { RestartPolicy = PodRestartPolicy.Never }, annotation: Annotated("proxy,agent"));
+        scene.Creates("agent");
+        _ = scene.Start("agent");
+        if (isSeen)
+        {
+            scene.Tell(new ContainerSeenExited("agent"));
+        }
+        else
+        {
+            scene.Dies("agent", 0);
+        }
+
+        scene.Tell(new ContainerStarted("agent", scene.Now));
+        Assert.Equal(ShownState.Failed, scene.Supervisor.ShownState("agent", "agent", 0, scene.Now));
+    }
+
     [Fact]
     public void Death_BeforeItHasStartedSeenByAList_IsNoSuccessEither()
     {
