@@ -14,6 +14,7 @@ namespace CriShim.Proxy.Tests.Fuzz;
 /// the callers beside.
 /// </summary>
 [Trait(Proof.Category, Proof.Name)]
+[Collection(AloneCollection.Name)]
 public sealed class WireFuzzTests
 {
     private const string Subject = "Wire fuzzing";
