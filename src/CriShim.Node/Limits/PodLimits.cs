@@ -25,6 +25,10 @@ internal sealed record LimitedPod(PodIdentity Pod, PodFacts? Facts, IReadOnlySet
 /// </remarks>
 internal sealed class PodLimits(Func<IReadOnlyList<LimitedPod>> pods, ILogger logger, string cgroupRoot = "/sys/fs/cgroup", string systemctl = "systemctl")
 {
+    private const int LooksAfterSystemd = 6;
+
+    private static readonly TimeSpan BetweenLooks = TimeSpan.FromMilliseconds(100);
+
     private readonly ConcurrentDictionary<string, string> _told = new(StringComparer.Ordinal);
 
     /// <summary>One look at each of them.</summary>
@@ -88,7 +92,7 @@ internal sealed class PodLimits(Func<IReadOnlyList<LimitedPod>> pods, ILogger lo
         }
 
         CgroupLimits now = cgroup.Read();
-        CgroupLimits raised = LimitRaise.Of(Wanted(facts, pod.Emulated), now, cgroup.ReadAbove(), Environment.SystemPageSize);
+        CgroupLimits raised = MissingFrom(now);
         if (raised == default)
         {
             return null;
@@ -102,6 +106,17 @@ internal sealed class PodLimits(Func<IReadOnlyList<LimitedPod>> pods, ILogger lo
             {
                 return failure;
             }
+
+            // systemd answers first and writes then; where it does not manage these controllers it never does.
+            for (int looks = 1; MissingFrom(cgroup.Read()) != default; looks++)
+            {
+                if (looks == LooksAfterSystemd)
+                {
+                    return $"systemd took the limits of {unit}, and its cgroup does not have them";
+                }
+
+                await Task.Delay(BetweenLooks, cancellationToken).ConfigureAwait(false);
+            }
         }
         else
         {
@@ -111,6 +126,9 @@ internal sealed class PodLimits(Func<IReadOnlyList<LimitedPod>> pods, ILogger lo
         logger.LimitsRaised(
             pod.Pod.Namespace, pod.Pod.Name, now.CpuMillis, raised.CpuMillis ?? now.CpuMillis, now.MemoryBytes, raised.MemoryBytes ?? now.MemoryBytes);
         return null;
+
+        CgroupLimits MissingFrom(CgroupLimits limits) =>
+            LimitRaise.Of(Wanted(facts, pod.Emulated), limits, cgroup.ReadAbove(), Environment.SystemPageSize);
     }
 }
 

@@ -118,6 +118,43 @@ public sealed class PodLimitsTests : IDisposable
         Assert.EndsWith("systemctl ended with 5: no such unit", Assert.Single(_log.All), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task RaiseAll_SystemdThatWritesNothing_SaysSoOnceAndClaimsNoRaise()
+    {
+        const string slice = "kubepods.slice/kubepods-poduid.slice";
+        string systemctl = Systemctl("exit 0");
+        _ = Cgroup("50000 100000", "268435456", slice);
+        PodLimits limits = Limits(Pod() with { CgroupParent = "/" + slice }, systemctl);
+
+        await limits.RaiseAllAsync(default);
+        await limits.RaiseAllAsync(default);
+
+        Assert.EndsWith(
+            "are not raised for its emulated sidecars: systemd took the limits of kubepods-poduid.slice, and its cgroup does not have them",
+            Assert.Single(_log.All), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task RaiseAll_SystemdThatWritesAfterItsAnswer_HasRaisedThem()
+    {
+        const string slice = "kubepods.slice/kubepods-poduid.slice";
+        string cgroup = Cgroup("50000 100000", "268435456", slice);
+        string systemctl = Systemctl(
+            $"(sleep 0.05; echo 60000 100000 > {cgroup}/cpu.max; echo 335544320 > {cgroup}/memory.max) > /dev/null 2>&1 &");
+
+        await Limits(Pod() with { CgroupParent = "/" + slice }, systemctl).RaiseAllAsync(default);
+
+        Assert.EndsWith("CPU 500 to 600 millis, memory 268435456 to 335544320 bytes", Assert.Single(_log.All), StringComparison.Ordinal);
+    }
+
+    private string Systemctl(string script)
+    {
+        string file = _node.File("systemctl");
+        File.WriteAllText(file, $"#!/bin/sh\n{script}\n");
+        File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        return file;
+    }
+
     private static string Message(string line) => line[line.IndexOf("Limits", StringComparison.Ordinal)..];
 
     private static LimitedPod Pod() => new(
