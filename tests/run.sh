@@ -21,7 +21,7 @@ again=0
 run() { # PROJECT NAME [arguments]
     local project=$1 name=$2
     shift 2
-    timeout --kill-after=30s 15m dotnet test "$project" --no-build --nologo --results-directory "$results" \
+    timeout --kill-after=30s 20m dotnet test "$project" --no-build --nologo --results-directory "$results" \
         --logger "trx;LogFileName=$name.trx" --logger "console;verbosity=minimal" \
         --blame-hang --blame-hang-timeout 5min --blame-hang-dump-type none "$@"
 }
