@@ -271,7 +271,7 @@ internal sealed class ConfigurationLoader
             if (!Known[section].Contains(entry.Key))
             {
                 _errors.Add(ConfigurationError.At(
-                    entry.Place, section.Length == 0 ? Shown(entry.Key) : $"{section}.{Shown(entry.Key)}", null, $"is unknown; must be {Spelling.OneOf(Known[section], entry.Key)}"));
+                    entry.Place, ConfigurationError.PathOf(section, entry.Key), null, $"is unknown; must be {Spelling.OneOf(Known[section], entry.Key)}"));
             }
             else if (Known.ContainsKey(path))
             {
@@ -359,7 +359,4 @@ internal sealed class ConfigurationLoader
     }
 
     private static string ListOf(string section) => string.Join(", ", Known[section]);
-
-    /// <summary>An unknown key can be any text.</summary>
-    private static string Shown(string key) => key.Length is > 0 and <= 60 && key.All(c => c is > ' ' and <= '~') ? key : ConfigurationError.Quote(key);
 }

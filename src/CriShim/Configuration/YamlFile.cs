@@ -153,7 +153,7 @@ internal static class YamlFile
             {
                 ParsingEvent keyEvent = parser.Current!;
                 string? name = (ReadNode(path, depth + 1) as YamlText)?.Value;
-                string inner = path.Length == 0 ? name ?? "" : $"{path}.{name}";
+                string inner = name is null ? path : ConfigurationError.PathOf(path, name);
                 _ = parser.MoveNext();
                 YamlNode value = ReadNode(inner, depth + 1);
                 if (name is null)

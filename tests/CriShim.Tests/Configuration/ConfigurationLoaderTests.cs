@@ -99,6 +99,17 @@ public sealed class ConfigurationLoaderTests : IDisposable
         Assert.Contains(""" "a\u001b[2J\nb": is unknown""", error, StringComparison.Ordinal);
     }
 
+    /// <summary>Also where the YAML itself is at fault there.</summary>
+    [Fact]
+    public void Load_AliasBelowAKeyWithControlCharacters_IsShownAsText()
+    {
+        File.WriteAllText(ConfigFile, "\"<\\u0085\": *a\n");
+
+        string error = ConfigurationLoader.Load(new ServeFlags { Config = ConfigFile }, ConfigFile).Errors[0].ToString();
+
+        Assert.EndsWith(""" "<\u0085": "*a": must not be an alias: write the value itself""", error, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("# only a comment\n")]
