@@ -62,7 +62,7 @@ public sealed class RunningPod : IAsyncDisposable
                     .ConfigureAwait(false);
                 return;
             }
-            catch (RpcException failure) when (failure.StatusCode != StatusCode.NotFound && tries < MaxStopTries)
+            catch (RpcException failure) when (failure.StatusCode is not (StatusCode.NotFound or StatusCode.DeadlineExceeded) && tries < MaxStopTries)
             {
                 await Task.Delay(StopRetryDelay).ConfigureAwait(false);
             }
