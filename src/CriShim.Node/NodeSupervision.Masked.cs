@@ -28,12 +28,7 @@ public sealed partial class NodeSupervision
         while (true)
         {
             TaskCompletionSource began = _maskBegan;
-            using (var either = CancellationTokenSource.CreateLinkedTokenSource(Stopping))
-            {
-                _ = await Task.WhenAny(Task.Delay(Options.RelistInterval, Time, either.Token), began.Task).ConfigureAwait(false);
-                await either.CancelAsync().ConfigureAwait(false);
-            }
-
+            await began.Task.WaitAsync(Options.RelistInterval, Time, Stopping).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             Stopping.ThrowIfCancellationRequested();
             if (began.Task.IsCompleted)
             {

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using CriShim.Linux.Cgroups;
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Resources;
@@ -29,16 +28,13 @@ internal sealed class PodLimits(Func<IReadOnlyList<LimitedPod>> pods, ILogger lo
 
     private static readonly TimeSpan BetweenLooks = TimeSpan.FromMilliseconds(100);
 
-    private readonly ConcurrentDictionary<string, string> _told = new(StringComparer.Ordinal);
+    private readonly ToldFailures _told = new();
 
     /// <summary>One look at each of them.</summary>
     public async Task RaiseAllAsync(CancellationToken cancellationToken)
     {
         IReadOnlyList<LimitedPod> all = pods();
-        foreach (string gone in _told.Keys.Except(all.Select(pod => pod.Pod.SandboxId), StringComparer.Ordinal))
-        {
-            _ = _told.TryRemove(gone, out _);
-        }
+        _told.Keep(all.Select(pod => pod.Pod.SandboxId));
 
         foreach (LimitedPod pod in all)
         {
@@ -52,14 +48,9 @@ internal sealed class PodLimits(Func<IReadOnlyList<LimitedPod>> pods, ILogger lo
                 failure = e.Message;
             }
 
-            if (failure is null)
+            if (_told.IsNews(pod.Pod.SandboxId, failure))
             {
-                _ = _told.TryRemove(pod.Pod.SandboxId, out _);
-            }
-            else if (!_told.TryGetValue(pod.Pod.SandboxId, out string? told) || told != failure)
-            {
-                _told[pod.Pod.SandboxId] = failure;
-                logger.LimitsNotRaised(pod.Pod.Namespace, pod.Pod.Name, failure);
+                logger.LimitsNotRaised(pod.Pod.Namespace, pod.Pod.Name, failure!);
             }
         }
     }

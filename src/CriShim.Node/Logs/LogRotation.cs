@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using CriShim.Containerd.Runtime;
 using CriShim.Linux.Files;
 using CriShim.Protocol.Runtime.V1;
@@ -14,7 +13,7 @@ namespace CriShim.Node.Logs;
 internal sealed class LogRotation(
     LogRotationOptions options, Func<IReadOnlyList<MaskedContainer>> masked, RuntimeAdapter backend, ContainerFiles files, ILogger logger, TimeProvider time)
 {
-    private readonly ConcurrentDictionary<string, string> _failures = new(StringComparer.Ordinal);
+    private readonly ToldFailures _told = new();
 
     /// <summary>Until cancelled.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -30,11 +29,7 @@ internal sealed class LogRotation(
     public async Task RotateAllAsync(CancellationToken cancellationToken)
     {
         IReadOnlyList<MaskedContainer> containers = masked();
-        foreach (string gone in _failures.Keys.Except(containers.Select(container => container.InstanceId), StringComparer.Ordinal))
-        {
-            _ = _failures.TryRemove(gone, out _);
-        }
-
+        _told.Keep(containers.Select(container => container.InstanceId));
         foreach (MaskedContainer container in containers)
         {
             string? failure;
@@ -47,15 +42,9 @@ internal sealed class LogRotation(
                 failure = e.GetType().Name;
             }
 
-            if (failure is null)
+            if (_told.IsNews(container.InstanceId, failure))
             {
-                _ = _failures.TryRemove(container.InstanceId, out _);
-            }
-            else if (_failures.TryGetValue(container.InstanceId, out string? told) ? told != failure : true)
-            {
-                // The same again and again says nothing new.
-                _failures[container.InstanceId] = failure;
-                logger.LogNotRotated(container.Name, container.Pod.SandboxId, failure);
+                logger.LogNotRotated(container.Name, container.Pod.SandboxId, failure!);
             }
         }
     }
