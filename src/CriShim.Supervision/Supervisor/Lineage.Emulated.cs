@@ -39,10 +39,6 @@ internal sealed partial class Lineage
     /// <summary>It was ended because the pod seemed to end, which nobody had asked for by its name.</summary>
     public bool IsEndedUnasked { get; set; }
 
-    /// <summary>It is, or will be, shown otherwise than the backend says.</summary>
-    private bool IsShownAnew => IsCompleted || (Current is { IsAlive: true } && pod.IsEmulated(Name)) || _instances.Exists(i => i is { HasFailedToStart: true, IsRemoved: false })
-        || _instances.Exists(i => i is { CompletedAt: not null, IsRemoved: false });
-
     /// <summary>That the instance has started would have it shown completed.</summary>
     private bool AwaitsStartup => State == LineageState.Running && Current is { IsAlive: true, CompletedAt: null } && _completed is null
         && pod is { IsSupervised: true, IsSandboxStopping: false, IsSandboxGone: false, IsSandboxReady: true, TerminatingSince: null }

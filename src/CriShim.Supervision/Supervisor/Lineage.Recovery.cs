@@ -104,7 +104,7 @@ internal sealed partial class Lineage
             Mask(Current!, now);
         }
 
-        if (IsCompleted && State == LineageState.Resting && RestReason is StandDownReason.SuperviseModeOff or StandDownReason.SuperviseModeObserve
+        if (IsCompleted && !IsStoppedByCaller && State == LineageState.Resting && RestReason is StandDownReason.SuperviseModeOff or StandDownReason.SuperviseModeObserve
             or StandDownReason.SuperviseAnnotationOff)
         {
             // Nobody else restarts it: to the kubelet it has completed.

@@ -140,16 +140,17 @@ internal sealed partial class Lineage(string name, PodConditions pod)
 
     /// <summary>It runs, and would be restarted if it died now: a list may tell of that before any event does.</summary>
     public bool IsWatched => State == LineageState.Running && pod.KindOf(Name) is SidecarKind.Native or SidecarKind.Adopted or SidecarKind.Emulated
-        && pod.Mode == SupervisionMode.On && !IsStoppedByCaller && !pod.Annotation.IsSuperviseOff;
+        && pod.IsSupervised && !IsStoppedByCaller;
 
     /// <summary>
     /// What was given up outlives the step that made it: a backend that is just starting it does not remove it, for seconds if the caller
     /// of that start has gone.
     /// </summary>
     public bool ChangesViews => State is LineageState.Undecided or LineageState.AwaitingSlot || IsBusy || _maskedId is not null
-        || _instances.Exists(i => i is { HasServed: true, IsRemoved: false }) || (IsAlive && IsServing)
+        || _instances.Exists(i => !i.IsRemoved && (i.IsHidden || i.HasServed || i.HasFailedToStart || i.CompletedAt is not null))
+        || (IsAlive && IsServing) || (Current is { IsAlive: true } && pod.IsEmulated(Name)) || IsCompleted
         || (_abandonedAttempt is { } attempt && !_instances.Exists(i => i.Attempt == attempt))
-        || _instances.Exists(i => i is { IsHidden: true, IsRemoved: false }) || HasUnseenEnds || IsShownAnew;
+        || HasUnseenEnds;
 
     /// <summary>A caller's create was let through, or is about to be, and has not come back: two creates of one attempt only refuse each other.</summary>
     private bool IsCallerCreating => _callerCreatingUntil is not null;
@@ -179,7 +180,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
     {
         if (Find(id) is { } instance)
         {
-            return instance is { CompletedAt: not null, IsCompletionShown: true } ? ShownState.Masked
+            return instance.IsCompletionShown ? ShownState.Masked
                 : instance.IsHidden || IsBehind(instance) ? ShownState.Hidden
                 : instance.HasServed && pod.IsSuccess(Name, instance.Exit?.ExitCode) ? ShownState.Completed
                 : instance is { HasServed: true, Exit: null } ? ShownState.Running
@@ -564,6 +565,11 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         else
         {
             DecideAgainst(instance, IsStoppedByCaller ? StandDownReason.StoppedByCaller : StandDownReason.Superseded, now);
+            if (Current is { IsAlive: true })
+            {
+                // It was not dead when the current one came to run: one dead instance stays, and this is the newer one (rule 12).
+                RemoveOlderDead(now);
+            }
         }
     }
 

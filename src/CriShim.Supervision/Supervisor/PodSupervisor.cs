@@ -272,7 +272,7 @@ public sealed partial class PodSupervisor
             return new StopVerdict(Verdict.Forward, id, Take(now));
         }
 
-        if (lineage.IsCompleted && _teardown.StageOf(lineage.Name) is null && !IsTerminating && !_teardown.IsEnding && !_pod.HaveMainsCompleted)
+        if (lineage.IsCompleted && !HasTurn(lineage))
         {
             // An operator's: no kubelet stops, nor starts again, what it takes for completed. While the pod goes on it is a death like any other.
             return new StopVerdict(Verdict.Forward, lineage.Current?.Id ?? id, Take(now));
@@ -303,9 +303,7 @@ public sealed partial class PodSupervisor
             {
                 if (lineage.RunsBehind || (lineage.Current is { } current && _teardown.IsAnswerAwaited(lineage.Name, current.Id)))
                 {
-                    bool hasTurn = _teardown.StageOf(lineage.Name) is not null || IsTerminating || _teardown.IsEnding || _pod.HaveMainsCompleted
-                        || (lineage.Current is { } last && _teardown.IsAnswerAwaited(lineage.Name, last.Id));
-                    return new CallVerdict(hasTurn ? Verdict.Held : Verdict.TryAgain, Take(now));
+                    return new CallVerdict(HasTurn(lineage) ? Verdict.Held : Verdict.TryAgain, Take(now));
                 }
 
                 lineage.RemoveHidden(now);
@@ -466,7 +464,7 @@ public sealed partial class PodSupervisor
     /// </summary>
     private void NoteCompletion()
     {
-        if (_pod.HaveMainsCompleted || _pod is not { Mode: SupervisionMode.On, Annotation: { IsSuperviseOff: false, Sidecars.Length: > 0 }, Facts: { } facts }
+        if (_pod.HaveMainsCompleted || _pod is not { IsSupervised: true, Annotation.Sidecars.Length: > 0, Facts: { } facts }
             || _pod.RestartPolicy is not { } policy || policy == PodRestartPolicy.Always)
         {
             return;
@@ -530,6 +528,9 @@ public sealed partial class PodSupervisor
             .Where(container => container.Role != ContainerRole.Ephemeral && _lineages.ContainsKey(container.Name))
             .Select(container => _lineages[container.Name]);
     }
+
+    /// <summary>What is shown completed is ended in its turn, which comes without anybody's asking: the pod ends, or its mains have completed.</summary>
+    private bool HasTurn(Lineage lineage) => IsTerminating || _pod.HaveMainsCompleted || _teardown.StageOf(lineage.Name) is not null;
 
     private void StopSandboxNow(DateTimeOffset now)
     {

@@ -132,12 +132,6 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
                 deadline = stop.Until > now ? Least(deadline, stop.Until) : deadline;
             }
 
-            foreach (PendingStop stop in _stops.Values.Where(stop => stop is { IsCallers: false, Stage: StopStage.Held } && stop.Until <= now))
-            {
-                // Of what is shown completed, for a grace that is over, and in which nobody stopped the mains: they have theirs now.
-                stop.Until = deadline;
-            }
-
             _end = new SandboxEndRecord(now, deadline, false);
             pod.BeginTermination(deadline - now, now);
             pod.IsChanged = true;
@@ -373,7 +367,9 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
     private GraceBudget Budget(PendingStop stop)
     {
         DateTimeOffset began = _end?.BeganAt ?? stop.AskedAt;
-        DateTimeOffset deadline = _end is { } end ? Least(end.Deadline, stop.Until) : stop.Until;
+
+        // What we ask for ourselves has the sandbox's end for its own: the grace before, if there was one, may be over (no main was stopped in it).
+        DateTimeOffset deadline = _end is not { } end ? stop.Until : stop.IsCallers ? Least(end.Deadline, stop.Until) : end.Deadline;
         return new GraceBudget(began, deadline, Least(options.SidecarFloor, deadline > began ? deadline - began : TimeSpan.Zero));
     }
 

@@ -378,6 +378,23 @@ public sealed class EmulatedSidecarTests
         Assert.Equal(ShownState.Masked, scene.Shown(0));
     }
 
+    /// <summary>A stop that came before it was shown completed stands (rule 5), whatever the mode was when it died.</summary>
+    [Fact]
+    public void Mode_ThatDecidesAgain_LeavesWhatACallerHasStopped()
+    {
+        PodScene scene = Scene();
+        scene.Tell(new StartupProbePassed("p0"));
+        StopVerdict stop = Stop(scene, "p0", 2);
+        Assert.Equal(Verdict.Forward, stop.Verdict);
+        scene.Tell(new ModeChanged(SupervisionMode.Off));
+        scene.Dies("p0", 143);
+        scene.Tell(new CompletionRecorded("proxy", true));
+        Assert.Equal(StandDownReason.SuperviseModeOff, scene.View.RestReason);
+        scene.Rebuild(true, scene.Seen(0, BackendState.Exited, new ContainerExit(143, false, scene.Now)));
+        scene.Tell(new TimerDue());
+        scene.None<AskRestartSlot>();
+    }
+
     [Fact]
     public void SuperviseOff_ThatComesLate_KeepsWhatIsShown()
     {

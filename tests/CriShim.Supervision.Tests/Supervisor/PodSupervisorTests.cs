@@ -117,6 +117,25 @@ public sealed class PodSupervisorTests
         Assert.Equal("p2", scene.Supervisor.CurrentInstance("p0"));
     }
 
+    [Fact]
+    public void Death_OfOneThatACallerHadAndAnotherHasReplaced_LeavesOneDead()
+    {
+        var scene = new PodScene();
+        scene.Dies("p0");
+        scene.Tell(new SlotGranted("proxy"));
+        scene.Tell(new ReplacementCreated("proxy", 1, "p1", scene.Now));
+        Assert.Equal("p1", scene.Supervisor.ArbitrateCreate("proxy", 1, true, true, scene.Now).ContainerId);
+        scene.Tell(new ReplacementFailed("proxy", 1, ReplacementFailure.Refused));
+        scene.After(0.25);
+        scene.Tell(new TimerDue());
+        scene.Replace(2);
+        scene.None<RemoveInstance>();
+
+        // The caller's own start of it went through, too.
+        scene.Dies("p1");
+        Assert.Equal(("p0", RemovalReason.OlderDeadInstance), (scene.Command<RemoveInstance>().ContainerId, scene.Command<RemoveInstance>().Reason));
+    }
+
     [Theory]
     [InlineData(StandDownReason.PostStartHook)]
     [InlineData(StandDownReason.RestartRules)]
