@@ -1,5 +1,6 @@
 using CriShim.Protocol.Admin.V1;
 using CriShim.Protocol.Runtime.V1;
+using CriShim.Supervision.Resources;
 
 namespace CriShim.Node.Reports;
 
@@ -8,6 +9,9 @@ internal static class PodFigures
 {
     /// <summary>The cgroup's least, which the kubelet gives a container that requests nothing.</summary>
     private const long LeastShares = 2;
+
+    /// <summary>A quota of a period is no finer than this.</summary>
+    private const double PerUnit = 1e6;
 
     /// <summary>Figures of one container.</summary>
     /// <param name="created">As its create said.</param>
@@ -41,74 +45,35 @@ internal static class PodFigures
         return figures;
     }
 
-    /// <summary>
-    /// A pod's, by KEP-753: the most that is needed at one time, where sidecars among the init containers stay beside all that comes
-    /// after them.
-    /// </summary>
+    /// <summary>A pod's, by KEP-753's formula, see <see cref="PodResources"/>.</summary>
     /// <param name="containers">In spec order, init containers first.</param>
     public static Resources Sum(IEnumerable<(PodPart Part, Resources Figures)> containers)
     {
         (PodPart Part, Resources Figures)[] all = [.. containers];
         var sum = new Resources();
-        if (Sum(all, static figures => figures.HasCpuRequest ? figures.CpuRequest : null) is { } request)
+        if (Sum(all, static figures => figures.HasCpuRequest ? Micro(figures.CpuRequest) : null) is { } request)
         {
-            sum.CpuRequest = request;
+            sum.CpuRequest = request / PerUnit;
         }
 
-        if (Sum(all, static figures => figures.HasCpuLimit ? figures.CpuLimit : null) is { } limit)
+        if (Sum(all, static figures => figures.HasCpuLimit ? Micro(figures.CpuLimit) : null) is { } limit)
         {
-            sum.CpuLimit = limit;
+            sum.CpuLimit = limit / PerUnit;
         }
 
         if (Sum(all, static figures => figures.HasMemoryLimit ? figures.MemoryLimit : null) is { } memory)
         {
-            sum.MemoryLimit = (long)memory;
+            sum.MemoryLimit = memory;
         }
 
         return sum;
     }
 
+    private static long Micro(double cpus) => (long)Math.Round(cpus * PerUnit);
+
     /// <summary>Null as soon as one container has none: then the pod has none, or it is not known.</summary>
-    private static double? Sum((PodPart Part, Resources Figures)[] containers, Func<Resources, double?> field)
-    {
-        double sidecars = 0;
-        double most = 0;
-        double mains = 0;
-        foreach ((PodPart part, Resources figures) in containers)
-        {
-            if (field(figures) is not { } value)
-            {
-                return null;
-            }
-
-            switch (part)
-            {
-                case PodPart.Sidecar:
-                    sidecars += value;
-                    most = Math.Max(most, sidecars);
-                    break;
-                case PodPart.Init:
-                    most = Math.Max(most, sidecars + value);
-                    break;
-                default:
-                    mains += value;
-                    break;
-            }
-        }
-
-        return containers.Length == 0 ? null : Math.Round(Math.Max(most, sidecars + mains), 6);
-    }
-}
-
-/// <summary>What a container counts as in its pod's figures.</summary>
-internal enum PodPart
-{
-    /// <summary>Runs to completion before what comes after it.</summary>
-    Init,
-
-    /// <summary>An init container that stays.</summary>
-    Sidecar,
-
-    /// <summary>Runs beside the other mains; adopted sidecars do, too.</summary>
-    Main,
+    private static long? Sum((PodPart Part, Resources Figures)[] containers, Func<Resources, long?> field) =>
+        containers.Length == 0 || containers.Any(container => field(container.Figures) is null)
+            ? null
+            : PodResources.MostAtOneTime(containers.Select(container => (container.Part, field(container.Figures)!.Value)));
 }

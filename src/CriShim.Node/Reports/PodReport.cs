@@ -1,6 +1,7 @@
 using CriShim.Node.Journal;
 using CriShim.Protocol.Admin.V1;
 using CriShim.Supervision.Pods;
+using CriShim.Supervision.Resources;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Sidecars;
 using CriShim.Supervision.Supervisor;
@@ -60,7 +61,7 @@ internal static class PodReport
         // Whether a container ran before the others or beside them, only the spec tells.
         Container[] counted = [.. pod.Containers.Where(container => container.Role != "ephemeral")];
         bool isKnown = counted.All(container => container.Role != "unknown");
-        pod.Resources = isKnown ? PodFigures.Sum(counted.Select(container => (PartOf(container, "init"), container.Resources))) : new Resources();
+        pod.Resources = isKnown ? PodFigures.Sum(counted.Select(container => (PartOf(container, asKubelet: false), container.Resources))) : new Resources();
         foreach (Container container in pod.Containers)
         {
             AddUsage(pod.Resources, container.Resources);
@@ -68,15 +69,15 @@ internal static class PodReport
 
         if (isKnown && counted.Any(container => container.Kind == "emulated"))
         {
-            pod.KubeletResources = PodFigures.Sum(counted.Select(container => (PartOf(container, "sidecar"), container.Resources)));
+            pod.KubeletResources = PodFigures.Sum(counted.Select(container => (PartOf(container, asKubelet: true), container.Resources)));
         }
     }
 
-    private static PodPart PartOf(Container container, string emulatedUnless) => (container.Role, container.Kind) switch
+    private static PodPart PartOf(Container container, bool asKubelet) => (container.Role, container.Kind) switch
     {
         ("init", _) => PodPart.Init,
         ("sidecar", "native") => PodPart.Sidecar,
-        ("sidecar", "emulated") => emulatedUnless == "sidecar" ? PodPart.Init : PodPart.Sidecar,
+        ("sidecar", "emulated") => asKubelet ? PodPart.Init : PodPart.Sidecar,
         _ => PodPart.Main,
     };
 

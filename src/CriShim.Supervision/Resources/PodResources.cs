@@ -48,29 +48,39 @@ public static class PodResources
             return null;
         }
 
+        long most = MostAtOneTime(containers.Select(c => (PartOf(c.Role, c.IsSidecar), Math.Max(0, c.Amount ?? 0))));
+        return Sum(most, Math.Max(0, overhead ?? 0));
+    }
+
+    private static PodPart PartOf(ContainerRole role, bool isSidecar) =>
+        role == ContainerRole.Plain ? PodPart.Main : isSidecar ? PodPart.Sidecar : PodPart.Init;
+
+    /// <summary>The formula itself, of one resource in any unit.</summary>
+    /// <param name="containers">Init containers in spec order, then the plain ones; no amount is negative.</param>
+    public static long MostAtOneTime(IEnumerable<(PodPart Part, long Amount)> containers)
+    {
         long together = 0;
         long sidecars = 0;
         long initial = 0;
-        foreach ((ContainerRole role, bool isSidecar, long? given) in containers)
+        foreach ((PodPart part, long amount) in containers)
         {
-            long amount = Math.Max(0, given ?? 0);
-            if (role == ContainerRole.Plain)
+            switch (part)
             {
-                together = Sum(together, amount);
-            }
-            else if (isSidecar)
-            {
-                together = Sum(together, amount);
-                sidecars = Sum(sidecars, amount);
-                initial = Math.Max(initial, sidecars);
-            }
-            else
-            {
-                initial = Math.Max(initial, Sum(sidecars, amount));
+                case PodPart.Main:
+                    together = Sum(together, amount);
+                    break;
+                case PodPart.Sidecar:
+                    together = Sum(together, amount);
+                    sidecars = Sum(sidecars, amount);
+                    initial = Math.Max(initial, sidecars);
+                    break;
+                default:
+                    initial = Math.Max(initial, Sum(sidecars, amount));
+                    break;
             }
         }
 
-        return Sum(Math.Max(together, initial), Math.Max(0, overhead ?? 0));
+        return Math.Max(together, initial);
     }
 
     // Numbers are a pod author's: what is too large stays too large.

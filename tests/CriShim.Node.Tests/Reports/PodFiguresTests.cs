@@ -1,6 +1,7 @@
 using CriShim.Node.Reports;
 using CriShim.Protocol.Admin.V1;
 using CriShim.Protocol.Runtime.V1;
+using CriShim.Supervision.Resources;
 
 namespace CriShim.Node.Tests.Reports;
 
