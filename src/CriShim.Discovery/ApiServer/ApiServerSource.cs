@@ -46,7 +46,7 @@ public sealed class ApiServerSource(ApiServerOptions options, NodeNameResolver n
 
         private readonly RetryBackoff _backoff = new(TimeSpan.FromSeconds(1), options.MaxRetryDelay, Random.Shared);
         private readonly HashSet<string> _rejected = new(StringComparer.Ordinal);
-        private ApiConnection? _connection;
+        private readonly KeptConnection _connection = new();
 
         /// <summary>Where the next watch goes on; null: list first.</summary>
         private string? _version;
@@ -106,7 +106,7 @@ public sealed class ApiServerSource(ApiServerOptions options, NodeNameResolver n
             }
         }
 
-        public void Dispose() => _connection?.Dispose();
+        public void Dispose() => _connection.Dispose();
 
         private async Task<SpecSourceException?> TryFollowAsync(CancellationToken cancellationToken)
         {
@@ -127,7 +127,7 @@ public sealed class ApiServerSource(ApiServerOptions options, NodeNameResolver n
                 {
                     case SpecSourceFailure.Unauthorized:
                         // The same certificate over a new connection is what helps when the API server's own trust has changed.
-                        Disconnect();
+                        _connection.Drop();
                         break;
                     case SpecSourceFailure.Gone:
                         _version = null;
@@ -144,7 +144,7 @@ public sealed class ApiServerSource(ApiServerOptions options, NodeNameResolver n
             {
                 // What was seen up to here can't be trusted to be all.
                 _version = null;
-                Disconnect();
+                _connection.Drop();
                 return new SpecSourceException($"{Where}: what it sent {e.Message}");
             }
             catch (Exception e) when (!cancellationToken.IsCancellationRequested && ApiConnection.FindReason(e) is not null)
@@ -153,26 +153,17 @@ public sealed class ApiServerSource(ApiServerOptions options, NodeNameResolver n
             }
         }
 
-        private string Where => _connection?.Address.GetLeftPart(UriPartial.Authority) ?? options.KubeconfigPath;
+        private string Where => _connection.Current?.Address.GetLeftPart(UriPartial.Authority) ?? options.KubeconfigPath;
 
-        [SuppressMessage("Reliability", "CA2000", Justification = "The field owns the connection.")]
         private ApiAccess Connect()
         {
             ApiAccess access = KubeconfigReader.Read(options.KubeconfigPath);
-            if (_connection is null || _connection.Fingerprint != access.ConnectionFingerprint())
+            if (_connection.Use(access))
             {
-                Disconnect();
-                _connection = ApiConnection.Open(access);
-                log.ApiServerConnectionOpened(_connection.Address, options.KubeconfigPath);
+                log.ApiServerConnectionOpened(_connection.Current!.Address, options.KubeconfigPath);
             }
 
             return access;
-        }
-
-        private void Disconnect()
-        {
-            _connection?.Dispose();
-            _connection = null;
         }
 
         private async Task ListAsync(ApiAccess access, CancellationToken cancellationToken)
@@ -257,7 +248,7 @@ public sealed class ApiServerSource(ApiServerOptions options, NodeNameResolver n
 
         /// <summary>Newer API servers let a node list pods only with this very selector.</summary>
         private Task<HttpResponseMessage> GetAsync(ApiAccess access, string query, CancellationToken cancellationToken) =>
-            _connection!.GetAsync(
+            _connection.Current!.GetAsync(
                 $"/api/v1/pods?fieldSelector=spec.nodeName%3D{Uri.EscapeDataString(nodeName.Resolve())}{query}", access.BearerToken, cancellationToken);
 
         private void Apply(WatchEvent happened)

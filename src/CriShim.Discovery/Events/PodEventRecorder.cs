@@ -22,6 +22,7 @@ namespace CriShim.Discovery.Events;
 /// </code>
 /// Like client-go's recorder, but that what exceeds a budget waits and is counted instead of being dropped.
 /// </remarks>
+[SuppressMessage("Design", "CA1001", Justification = "RunAsync disposes of the connection at its end.")]
 public sealed partial class PodEventRecorder
 {
     public const string MeterName = "CriShim.Events";
@@ -46,7 +47,7 @@ public sealed partial class PodEventRecorder
     // Of the one task that writes.
     private readonly Dictionary<Key, Written> _written = [];
     private readonly Dictionary<string, WriteBudget> _podBudgets = new(StringComparer.Ordinal);
-    private ApiConnection? _connection;
+    private readonly KeptConnection _connection = new();
     private string? _told;
 
     /// <summary>Completes when one more waits.</summary>
@@ -144,7 +145,7 @@ public sealed partial class PodEventRecorder
         }
         finally
         {
-            _connection?.Dispose();
+            _connection.Dispose();
         }
     }
 
@@ -236,7 +237,7 @@ public sealed partial class PodEventRecorder
                 Tell(reason);
                 if (status == HttpStatusCode.Unauthorized)
                 {
-                    Disconnect();
+                    _connection.Drop();
                 }
 
                 PutBack(key, entry);
@@ -260,7 +261,7 @@ public sealed partial class PodEventRecorder
             HttpStatusCode status;
             if (there is not null)
             {
-                status = await _connection!.WriteAsync(
+                status = await _connection.Current!.WriteAsync(
                     HttpMethod.Patch, $"{PathOf(key)}/{there.Name}", "application/strategic-merge-patch+json",
                     Patch(entry, there.Count + entry.Count), access.BearerToken, deadline.Token).ConfigureAwait(false);
                 if (status == HttpStatusCode.OK)
@@ -270,7 +271,7 @@ public sealed partial class PodEventRecorder
 
                 if (status != HttpStatusCode.NotFound)
                 {
-                    return (status, $"{_connection!.Address.GetLeftPart(UriPartial.Authority)} answered with status {(int)status}");
+                    return (status, $"{_connection.Current!.Address.GetLeftPart(UriPartial.Authority)} answered with status {(int)status}");
                 }
 
                 // Its time is up over there.
@@ -278,7 +279,7 @@ public sealed partial class PodEventRecorder
             }
 
             var fresh = new Written(NameOf(key), entry.Count, entry.Last.At);
-            status = await _connection!.WriteAsync(
+            status = await _connection.Current!.WriteAsync(
                 HttpMethod.Post, PathOf(key), "application/json", Create(key, entry, fresh.Name), access.BearerToken, deadline.Token)
                 .ConfigureAwait(false);
             if (status is HttpStatusCode.OK or HttpStatusCode.Created)
@@ -286,7 +287,7 @@ public sealed partial class PodEventRecorder
                 _written[key] = fresh;
             }
 
-            return (status, $"{_connection!.Address.GetLeftPart(UriPartial.Authority)} answered with status {(int)status}");
+            return (status, $"{_connection.Current!.Address.GetLeftPart(UriPartial.Authority)} answered with status {(int)status}");
         }
         catch (SpecSourceException e)
         {
@@ -344,23 +345,11 @@ public sealed partial class PodEventRecorder
     }
 
     /// <summary>The kubeconfig is read anew each time: the kubelet replaces its certificate.</summary>
-    [SuppressMessage("Reliability", "CA2000", Justification = "The field owns the connection.")]
     private ApiAccess Connect()
     {
         ApiAccess access = KubeconfigReader.Read(_options.KubeconfigPath);
-        if (_connection is null || _connection.Fingerprint != access.ConnectionFingerprint())
-        {
-            Disconnect();
-            _connection = ApiConnection.Open(access);
-        }
-
+        _ = _connection.Use(access);
         return access;
-    }
-
-    private void Disconnect()
-    {
-        _connection?.Dispose();
-        _connection = null;
     }
 
     private void Count(string outcome, long times) => _outcomes?.Add(times, new KeyValuePair<string, object?>("outcome", outcome));

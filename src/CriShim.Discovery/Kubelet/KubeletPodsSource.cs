@@ -25,44 +25,30 @@ public sealed class KubeletPodsSource(KubeletPodsOptions options, NodeNameResolv
     {
         var backoff = new RetryBackoff(options.Interval, MaxRetryDelay, Random.Shared);
         var rejected = new HashSet<string>(StringComparer.Ordinal);
-        ApiConnection? connection = null;
-        try
+        using var connection = new KeptConnection();
+        while (true)
         {
-            while (true)
+            TimeSpan delay;
+            try
             {
-                TimeSpan delay;
-                try
-                {
-                    ApiAccess access = ReadAccess();
-                    if (connection?.Fingerprint != access.ConnectionFingerprint())
-                    {
-                        connection?.Dispose();
-                        connection = null;
-                        connection = ApiConnection.Open(access);
-                    }
-
-                    sink.ReplaceAll(await ReadPodsAsync(connection, access, rejected, cancellationToken).ConfigureAwait(false));
-                    sink.Report(PodSpecSourceState.Synced);
-                    backoff.Reset();
-                    delay = options.Interval * (0.9 + (Random.Shared.NextDouble() / 5));
-                }
-                catch (Exception e) when (!cancellationToken.IsCancellationRequested && FindReason(e) is not null)
-                {
-                    sink.Report(PodSpecSourceState.Degraded, $"{options.Address.GetLeftPart(UriPartial.Authority)}: {FindReason(e)}");
-                    delay = backoff.Next();
-                    if (e is SpecSourceException { Failure: SpecSourceFailure.Unauthorized })
-                    {
-                        connection?.Dispose();
-                        connection = null;
-                    }
-                }
-
-                await Task.Delay(delay, time, cancellationToken).ConfigureAwait(false);
+                ApiAccess access = ReadAccess();
+                _ = connection.Use(access);
+                sink.ReplaceAll(await ReadPodsAsync(connection.Current!, access, rejected, cancellationToken).ConfigureAwait(false));
+                sink.Report(PodSpecSourceState.Synced);
+                backoff.Reset();
+                delay = options.Interval * (0.9 + (Random.Shared.NextDouble() / 5));
             }
-        }
-        finally
-        {
-            connection?.Dispose();
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested && FindReason(e) is not null)
+            {
+                sink.Report(PodSpecSourceState.Degraded, $"{options.Address.GetLeftPart(UriPartial.Authority)}: {FindReason(e)}");
+                delay = backoff.Next();
+                if (e is SpecSourceException { Failure: SpecSourceFailure.Unauthorized })
+                {
+                    connection.Drop();
+                }
+            }
+
+            await Task.Delay(delay, time, cancellationToken).ConfigureAwait(false);
         }
     }
 
