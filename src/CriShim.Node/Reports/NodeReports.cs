@@ -109,7 +109,10 @@ public sealed class NodeReports : INodeReports
     public GetTimelineResponse Timeline(string subject)
     {
         Subject found = Find(subject);
-        Pod? pod = found.Pod is { } supervised ? Report(supervised, supervised.View(), null, int.MaxValue) : null;
+        // Without figures, which would be read from as many files as the pod has containers.
+        Pod? pod = found.Pod is { } supervised
+            ? PodReport.Build(supervised.Identity, supervised.View(), null, static _ => new Resources(), null, int.MaxValue)
+            : null;
         return PodTimeline.Build(pod, found.Name, _node.Journal.Of(found.Name.SandboxId), _node.Now);
     }
 

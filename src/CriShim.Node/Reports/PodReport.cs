@@ -39,7 +39,7 @@ internal static class PodReport
             HaveMainsCompleted = view.HaveMainsCompleted,
             Teardown = TeardownOf(view),
         };
-        pod.AnnotationErrors.AddRange(view.Annotation.Errors.Select(error => $"{error.Place} {error.Allowed}"));
+        pod.AnnotationErrors.AddRange(view.AnnotationErrors.Select(error => $"{error.Place} {error.Allowed}"));
         foreach ((string name, ContainerView? container) in InOrder(view))
         {
             Container built = ContainerOf(name, container, view, attempts);

@@ -14,6 +14,7 @@ public sealed partial class PodSupervisor
     {
         Facts = _pod.Facts,
         Annotation = _pod.Annotation,
+        AnnotationErrors = _pod.Facts is { } facts ? [.. _pod.Annotation.Errors, .. _pod.Annotation.ErrorsBy(facts)] : _pod.Annotation.Errors,
         RestartPolicy = _pod.RestartPolicy,
         IsSandboxReady = IsSandboxReady,
         IsSandboxStopping = _pod.IsSandboxStopping,

@@ -92,10 +92,6 @@ public sealed partial class PodSupervisor
     /// <summary>Some instance has died here, so that an id may stand for another one: see <see cref="CurrentInstance"/>.</summary>
     public bool HasDeaths => _lineages.Values.Any(l => l.HasDeaths);
 
-    /// <summary>What was wrong with the pod's annotations, in themselves and, once the spec is known, beside it.</summary>
-    public IReadOnlyList<SettingError> AnnotationErrors =>
-        _pod.Facts is { } facts ? [.. _pod.Annotation.Errors, .. _pod.Annotation.ErrorsBy(facts)] : _pod.Annotation.Errors;
-
     /// <summary>Tells the supervisor something; gives what is to be done about it.</summary>
     public IReadOnlyList<PodCommand> Handle(PodInput input, DateTimeOffset now)
     {

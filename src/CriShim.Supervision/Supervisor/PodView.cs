@@ -13,6 +13,9 @@ public sealed record PodView
 
     public required SidecarAnnotation Annotation { get; init; }
 
+    /// <summary>What is wrong with it, in itself and, once the spec is known, beside that.</summary>
+    public required IReadOnlyList<SettingError> AnnotationErrors { get; init; }
+
     /// <summary>Null while nothing tells it.</summary>
     public PodRestartPolicy? RestartPolicy { get; init; }
 

@@ -241,6 +241,16 @@ public sealed class NodeReportsTests
     }
 
     [Fact]
+    public async Task Explain_ANameThatTheSpecHasNot_SaysSo()
+    {
+        await using NodeBed bed = await StartAdoptedAsync("""[{"name":"proxy"},{"name":"ghost"}]""");
+
+        Assert.Contains(
+            Texts(await bed.Reports.ExplainAsync("pod", CancellationToken.None)),
+            one => one.StartsWith("annotation crishim.io/sidecars must be the name of a container of the pod: proxy, app. ", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task Explain_ASidecarThatComesAfterAMain_SaysThatTheMainDidNotWait()
     {
         await using NodeBed bed = await StartAdoptedAsync(
