@@ -99,8 +99,7 @@ internal sealed class SpanExporter : IDisposable
             Fill(batch);
             if (batch.Count > 0)
             {
-                using var limit = new CancellationTokenSource(LastCallLimit, _time);
-                (bool isTaken, _, _) = await TrySendAsync(batch, limit.Token).ConfigureAwait(false);
+                (bool isTaken, _, _) = await TrySendAsync(batch, LastCallLimit, CancellationToken.None).ConfigureAwait(false);
                 Count(isTaken ? "sent" : "dropped", batch.Count);
             }
         }
@@ -146,7 +145,7 @@ internal sealed class SpanExporter : IDisposable
     {
         for (int tries = 1; ; tries++)
         {
-            (bool isTaken, bool isWorthAnother, string reason) = await TrySendAsync(batch, cancellationToken).ConfigureAwait(false);
+            (bool isTaken, bool isWorthAnother, string reason) = await TrySendAsync(batch, CallLimit, cancellationToken).ConfigureAwait(false);
             if (isTaken)
             {
                 _told = null;
@@ -170,7 +169,8 @@ internal sealed class SpanExporter : IDisposable
         }
     }
 
-    private async Task<(bool IsTaken, bool IsWorthAnother, string Reason)> TrySendAsync(List<Span> batch, CancellationToken cancellationToken)
+    private async Task<(bool IsTaken, bool IsWorthAnother, string Reason)> TrySendAsync(
+        List<Span> batch, TimeSpan patience, CancellationToken cancellationToken)
     {
         var request = new ExportTraceServiceRequest
         {
@@ -190,7 +190,7 @@ internal sealed class SpanExporter : IDisposable
                 },
             },
         };
-        using var limit = new CancellationTokenSource(CallLimit, _time);
+        using var limit = new CancellationTokenSource(patience, _time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
         try
         {
@@ -206,7 +206,7 @@ internal sealed class SpanExporter : IDisposable
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            return (false, true, $"no answer within {GoDuration.Format(CallLimit)}");
+            return (false, true, $"no answer within {GoDuration.Format(patience)}");
         }
         catch (OperationCanceledException)
         {

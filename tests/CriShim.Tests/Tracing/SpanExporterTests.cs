@@ -24,6 +24,7 @@ public sealed class SpanExporterTests : IAsyncLifetime, IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly HttpListener _collector = new();
     private volatile int _status = 200;
+    private TaskCompletionSource? _answers;
     private readonly SpanExporter _exporter;
     private Task _running = Task.CompletedTask;
 
@@ -157,6 +158,19 @@ public sealed class SpanExporterTests : IAsyncLifetime, IAsyncDisposable
         Assert.Equal("last words", Assert.Single(_got).Request.ResourceSpans[0].ScopeSpans[0].Spans.Single().Name);
     }
 
+    [Fact]
+    public async Task Run_StoppedWhileTheCollectorHangs_EndsWithoutAnExceptionAndCountsWhatIsLost()
+    {
+        _answers = new TaskCompletionSource();
+        Run();
+        _exporter.Export(new Span { Name = "last words" });
+        await _stop.CancelAsync();
+        await _running;
+
+        Assert.Contains("crishim_trace_spans_total{outcome=\"dropped\"} 1\n", Scrape(), StringComparison.Ordinal);
+        _answers.SetResult();
+    }
+
     private void Run() => _running = Task.Run(() => _exporter.RunAsync(_stop.Token));
 
     private Task GotAsync(int requests) => UntilAsync(() => _got.Count >= requests);
@@ -197,6 +211,11 @@ public sealed class SpanExporterTests : IAsyncLifetime, IAsyncDisposable
             await context.Request.InputStream.CopyToAsync(body);
             context.Response.StatusCode = _status;
             var request = ExportTraceServiceRequest.Parser.ParseFrom(body.ToArray());
+            if (_answers is not null)
+            {
+                await _answers.Task;
+            }
+
             _got.Enqueue((context.Request.Url!.AbsolutePath, context.Request.ContentType, request));
             context.Response.Close();
         }
