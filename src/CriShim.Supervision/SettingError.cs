@@ -17,7 +17,7 @@ public sealed record SettingError(string Place, string? Value, string Allowed)
     /// The value on one line whatever it contains, without what a terminal or a reader could be led astray by (escapes, text that runs
     /// backwards, line ends of any alphabet): annotations are written by pod authors. Its length is bounded.
     /// </summary>
-    internal static string Quote(string value)
+    public static string Quote(string value)
     {
         string shown = Printable(value, out bool isCut);
         return $"\"{shown}{(isCut ? "\"..." : "\"")}";
@@ -50,7 +50,8 @@ public sealed record SettingError(string Place, string? Value, string Allowed)
         return text.ToString();
     }
 
-    private static bool IsUnfit(char c) => char.GetUnicodeCategory(c) is UnicodeCategory.Control or UnicodeCategory.Format
+    /// <summary>Whether a character of text that is not trusted is to be shown as an escape: it is none to read, or turns others round.</summary>
+    public static bool IsUnfit(char c) => char.GetUnicodeCategory(c) is UnicodeCategory.Control or UnicodeCategory.Format
         or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.Surrogate or UnicodeCategory.PrivateUse
         or UnicodeCategory.OtherNotAssigned;
 }
