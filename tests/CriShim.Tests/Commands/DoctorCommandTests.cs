@@ -275,7 +275,7 @@ public sealed class DoctorCommandTests : IAsyncLifetime
 
         (_, string output) = await _bed.RunAsync("--before-removal");
 
-        Assert.Contains("default/web?[2J (proxy)", output, StringComparison.Ordinal);
+        Assert.Contains(@"default/web\u001b[2J (proxy)", output, StringComparison.Ordinal);
         Assert.DoesNotContain('\e', output);
     }
 
