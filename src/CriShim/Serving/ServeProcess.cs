@@ -237,7 +237,7 @@ internal static class ServeProcess
             ? new SpanExporter(
                 endpoint,
                 new NodeNameResolver(configuration.Discovery.NodeName, configuration.Discovery.Kubeconfig, loggers.CreateLogger<NodeNameResolver>())
-                    .Resolve(),
+                    .Resolve,
                 meters, log, time)
             : null;
 

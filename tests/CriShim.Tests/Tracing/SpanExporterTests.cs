@@ -24,6 +24,7 @@ public sealed class SpanExporterTests : IAsyncLifetime, IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly HttpListener _collector = new();
     private volatile int _status = 200;
+    private volatile string _node = "node-1";
     private TaskCompletionSource? _answers;
     private readonly SpanExporter _exporter;
     private Task _running = Task.CompletedTask;
@@ -38,7 +39,7 @@ public sealed class SpanExporterTests : IAsyncLifetime, IAsyncDisposable
         _collector.Prefixes.Add(address);
         _collector.Start();
         _ = CollectAsync();
-        _exporter = new SpanExporter(new Uri(address), "node-1", _meters, _log, TimeProvider.System);
+        _exporter = new SpanExporter(new Uri(address), () => _node, _meters, _log, TimeProvider.System);
     }
 
     Task IAsyncLifetime.InitializeAsync() => Task.CompletedTask;
@@ -134,6 +135,21 @@ public sealed class SpanExporterTests : IAsyncLifetime, IAsyncDisposable
         Run();
 
         await CountsAsync("crishim_trace_spans_total{outcome=\"dropped\"} 1\n");
+    }
+
+    [Fact]
+    public async Task Export_NodeHasJoinedMeanwhile_GoesByItsNewName()
+    {
+        Run();
+        _exporter.Export(new Span { Name = "a" });
+        await GotAsync(1);
+        _node = "joined";
+        _exporter.Export(new Span { Name = "b" });
+        await GotAsync(2);
+
+        Assert.Equal(
+            ["node-1", "joined"],
+            _got.Select(one => one.Request.ResourceSpans[0].Resource.Attributes.Single(attribute => attribute.Key == "k8s.node.name").Value.StringValue));
     }
 
     [Fact]
