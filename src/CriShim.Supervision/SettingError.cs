@@ -17,14 +17,16 @@ public sealed record SettingError(string Place, string? Value, string Allowed)
     /// The value on one line whatever it contains, without what a terminal or a reader could be led astray by (escapes, text that runs
     /// backwards, line ends of any alphabet): annotations are written by pod authors. Its length is bounded.
     /// </summary>
-    internal static string Quote(string value)
+    /// <param name="value">Any text.</param>
+    /// <param name="longest">The most characters of it that are shown.</param>
+    public static string Quote(string value, int longest = MaxShownLength)
     {
-        string shown = Printable(value, out bool isCut);
+        string shown = Printable(value, out bool isCut, longest);
         return $"\"{shown}{(isCut ? "\"..." : "\"")}";
     }
 
     /// <summary>As <see cref="Quote"/>, without the quotes.</summary>
-    internal static string Printable(string value, out bool isCut)
+    internal static string Printable(string value, out bool isCut, int longest = MaxShownLength)
     {
         var text = new StringBuilder();
         isCut = false;
@@ -39,7 +41,7 @@ public sealed record SettingError(string Place, string? Value, string Allowed)
                 _ when IsUnfit(c) => text.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:x4}"),
                 _ => text.Append(c),
             };
-            if (text.Length > MaxShownLength)
+            if (text.Length > longest)
             {
                 text.Length = before;
                 isCut = true;
@@ -50,7 +52,8 @@ public sealed record SettingError(string Place, string? Value, string Allowed)
         return text.ToString();
     }
 
-    private static bool IsUnfit(char c) => char.GetUnicodeCategory(c) is UnicodeCategory.Control or UnicodeCategory.Format
+    /// <summary>Whether a character of text that is not trusted is to be shown as an escape: it is none to read, or turns others round.</summary>
+    public static bool IsUnfit(char c) => char.GetUnicodeCategory(c) is UnicodeCategory.Control or UnicodeCategory.Format
         or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.Surrogate or UnicodeCategory.PrivateUse
         or UnicodeCategory.OtherNotAssigned;
 }

@@ -11,11 +11,10 @@ public static class ReportJson
 {
     /// <summary>One JSON text.</summary>
     /// <param name="write">Writes one value.</param>
-    /// <param name="isIndented">For people.</param>
-    public static string Text(Action<Utf8JsonWriter> write, bool isIndented = false)
+    public static string Text(Action<Utf8JsonWriter> write)
     {
         using var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = isIndented }))
+        using (var json = new Utf8JsonWriter(buffer))
         {
             write(json);
         }

@@ -61,7 +61,7 @@ internal abstract class AskingCommand
                 return [];
             }
 
-            using var channel = new AdminChannel(socket);
+            using var channel = new UnixChannel(socket);
             using var limit = new CancellationTokenSource(CompletionPatience, TimeProvider.System);
             ListPodsResponse pods = new Supervisor.SupervisorClient(channel.Invoker).ListPods(new ListPodsRequest(), cancellationToken: limit.Token);
 
@@ -96,7 +96,7 @@ internal abstract class AskingCommand
 
         try
         {
-            using var channel = new AdminChannel(socket);
+            using var channel = new UnixChannel(socket);
             var answer = new Answer(Terminal.Of(parse.InvocationConfiguration.Output), error, parse.GetValue(_output) == "json", socket);
             return await RunAsync(new Supervisor.SupervisorClient(channel.Invoker), answer, parse, cancellationToken);
         }

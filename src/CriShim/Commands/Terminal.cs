@@ -80,4 +80,5 @@ internal enum Colour
     Green = 32,
     Yellow = 33,
     Blue = 34,
+    Cyan = 36,
 }

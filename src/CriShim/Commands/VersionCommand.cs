@@ -55,7 +55,7 @@ internal static class VersionCommand
 
         try
         {
-            using var channel = new AdminChannel(path);
+            using var channel = new UnixChannel(path);
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             limit.CancelAfter(Patience);
             return (await new Supervisor.SupervisorClient(channel.Invoker).StatusAsync(new StatusRequest(), cancellationToken: limit.Token), "");

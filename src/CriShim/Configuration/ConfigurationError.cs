@@ -1,4 +1,4 @@
-using System.Text;
+using CriShim.Supervision;
 
 namespace CriShim.Configuration;
 
@@ -9,8 +9,6 @@ namespace CriShim.Configuration;
 /// <param name="Rule">What is allowed.</param>
 internal sealed record ConfigurationError(string Place, string? Setting, string? Value, string Rule)
 {
-    private const int MaxShownLength = 120;
-
     /// <summary>Errors are shown in the order of the file, those of flags last.</summary>
     public (long Line, long Column) Position { get; private init; } = (long.MaxValue, 0);
 
@@ -18,32 +16,13 @@ internal sealed record ConfigurationError(string Place, string? Setting, string?
         new(place.ToString(), string.IsNullOrEmpty(setting) ? null : setting, value, rule) { Position = (place.Line, place.Column) };
 
     public override string ToString() =>
-        $"{Place}: {(Setting is null ? "" : Setting + ": ")}{(Value is null ? "" : Quote(Value) + ": ")}{Rule}";
+        $"{Place}: {(Setting is null ? "" : Setting + ": ")}{(Value is null ? "" : SettingError.Quote(Value) + ": ")}{Rule}";
 
     /// <summary>The path of a setting, for <see cref="Setting"/>. A key of a file can be any text, and is quoted where it is no plain one.</summary>
     internal static string PathOf(string section, string key)
     {
-        string shown = key.Length is > 0 and <= 60 && key.All(c => c is > ' ' and <= '~') ? key : Quote(key);
+        string shown = key.Length is > 0 and <= 60 && key.All(c => c is > ' ' and <= '~') ? key : SettingError.Quote(key);
         return section.Length == 0 ? shown : $"{section}.{shown}";
-    }
-
-    /// <summary>The value on one line whatever it contains, and no terminal escapes.</summary>
-    internal static string Quote(string value)
-    {
-        var text = new StringBuilder("\"");
-        foreach (char c in value.Length > MaxShownLength ? value[..MaxShownLength] : value)
-        {
-            _ = c switch
-            {
-                '"' or '\\' => text.Append('\\').Append(c),
-                '\n' => text.Append("\\n"),
-                '\t' => text.Append("\\t"),
-                _ when char.IsControl(c) || char.IsSurrogate(c) => text.Append(System.Globalization.CultureInfo.InvariantCulture, $"\\u{(int)c:x4}"),
-                _ => text.Append(c),
-            };
-        }
-
-        return text.Append(value.Length > MaxShownLength ? "\"..." : "\"").ToString();
     }
 }
 

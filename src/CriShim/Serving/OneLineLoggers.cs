@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using CriShim.Supervision;
 using Microsoft.Extensions.Logging;
 
 namespace CriShim.Serving;
@@ -29,15 +30,11 @@ internal sealed class OneLineLoggers(ILoggerFactory inner) : ILoggerFactory
         var line = new StringBuilder();
         foreach (char c in text.Length <= MaxLength ? text : text[..MaxLength])
         {
-            _ = IsUnfit(c) ? line.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:x4}") : line.Append(c);
+            _ = SettingError.IsUnfit(c) ? line.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:x4}") : line.Append(c);
         }
 
         return text.Length <= MaxLength ? line.ToString() : line.Append("...").ToString();
     }
-
-    private static bool IsUnfit(char c) => char.GetUnicodeCategory(c) is UnicodeCategory.Control or UnicodeCategory.Format
-        or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator or UnicodeCategory.Surrogate or UnicodeCategory.PrivateUse
-        or UnicodeCategory.OtherNotAssigned;
 
     private sealed class OneLineLogger(ILogger inner) : ILogger
     {

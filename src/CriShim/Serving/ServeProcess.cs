@@ -67,6 +67,8 @@ internal static class ServeProcess
         var options = new ProxyOptions { BackendSocketPath = configuration.Containerd.SocketPath };
         PodDiscovery? discovery = CreateDiscovery(configuration.Discovery, loggers, time);
         using var meters = new MeterFactory();
+        // Before whatever counts: zeros from which counters begin are seen only by who listens already.
+        using MetricsCollector? metrics = configuration.Metrics.Address is null ? null : new MetricsCollector(meters);
         PodEventRecorder? events = CreateEvents(configuration, meters, loggers, time);
         List<IHappeningListener> listeners = [];
         if (configuration.Metrics.Address is not null)
@@ -93,7 +95,7 @@ internal static class ServeProcess
         proxy.Start();
         supervision.Start();
         await using ServiceServer? admin = StartAdmin(configuration, supervision, proxy, loggers, log, time);
-        await using LocalHttpServer? http = StartHttp(configuration, meters, supervision, discovery, proxy, listener.Path, log, time);
+        await using LocalHttpServer? http = StartHttp(configuration, meters, metrics, supervision, discovery, proxy, listener.Path, log, time);
         log.ServingStarted(VersionCommand.Version, listener.Path, configuration.Containerd.SocketPath, file ?? "none");
         notifier.Ready($"Serving {listener.Path} for {configuration.Containerd.SocketPath}");
 
@@ -172,10 +174,10 @@ internal static class ServeProcess
 
     /// <summary>Nor what monitoring reads.</summary>
     private static LocalHttpServer? StartHttp(
-        CriShimConfiguration configuration, MeterFactory meters, NodeSupervision supervision, PodDiscovery? discovery, ProxyServer proxy,
-        string listenPath, ILogger log, TimeProvider time)
+        CriShimConfiguration configuration, MeterFactory meters, MetricsCollector? metrics, NodeSupervision supervision,
+        PodDiscovery? discovery, ProxyServer proxy, string listenPath, ILogger log, TimeProvider time)
     {
-        if (configuration.Metrics.Address is not { } address)
+        if (configuration.Metrics.Address is not { } address || metrics is null)
         {
             return null;
         }
@@ -184,7 +186,7 @@ internal static class ServeProcess
         _ = new NodeMetrics(meters, () => supervision.Health, supervision.Overview, () => discovery?.Index.Sources ?? [], time);
         var readiness = new Readiness(
             configuration.Supervision.RelistInterval, () => supervision.Health, proxy.PingAsync, ct => ListenerProof.RunAsync(listenPath, ct), time);
-        var site = new OperatorSite(new MetricsCollector(meters), readiness, checks => StatusPageHtml.Render(new StatusView
+        var site = new OperatorSite(metrics, readiness, checks => StatusPageHtml.Render(new StatusView
         {
             Now = time.GetUtcNow(),
             Version = VersionCommand.Version,
@@ -235,7 +237,7 @@ internal static class ServeProcess
             ? new SpanExporter(
                 endpoint,
                 new NodeNameResolver(configuration.Discovery.NodeName, configuration.Discovery.Kubeconfig, loggers.CreateLogger<NodeNameResolver>())
-                    .Resolve(),
+                    .Resolve,
                 meters, log, time)
             : null;
 

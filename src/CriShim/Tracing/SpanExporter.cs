@@ -34,7 +34,7 @@ internal sealed class SpanExporter : IDisposable
     private static readonly TimeSpan LastCallLimit = TimeSpan.FromSeconds(2);
 
     private readonly Uri _address;
-    private readonly string _node;
+    private readonly Func<string> _node;
     private readonly TimeProvider _time;
     private readonly ILogger _log;
     private readonly Channel<Span> _waiting;
@@ -43,11 +43,11 @@ internal sealed class SpanExporter : IDisposable
     private string? _told;
 
     /// <param name="endpoint">The collector's; without a path, <c>/v1/traces</c> is meant.</param>
-    /// <param name="node">This node's name.</param>
+    /// <param name="node">This node's name as far as it is known now: it may become certain only once the node has joined.</param>
     /// <param name="meters">Where outcomes are counted.</param>
     /// <param name="log">Where it logs.</param>
     /// <param name="time">The clock.</param>
-    public SpanExporter(Uri endpoint, string node, IMeterFactory meters, ILogger log, TimeProvider time)
+    public SpanExporter(Uri endpoint, Func<string> node, IMeterFactory meters, ILogger log, TimeProvider time)
     {
         _address = endpoint.AbsolutePath == "/" ? new Uri(endpoint, "/v1/traces") : endpoint;
         _node = node;
@@ -99,8 +99,7 @@ internal sealed class SpanExporter : IDisposable
             Fill(batch);
             if (batch.Count > 0)
             {
-                using var limit = new CancellationTokenSource(LastCallLimit, _time);
-                (bool isTaken, _, _) = await TrySendAsync(batch, limit.Token).ConfigureAwait(false);
+                (bool isTaken, _, _) = await TrySendAsync(batch, LastCallLimit, CancellationToken.None).ConfigureAwait(false);
                 Count(isTaken ? "sent" : "dropped", batch.Count);
             }
         }
@@ -146,7 +145,7 @@ internal sealed class SpanExporter : IDisposable
     {
         for (int tries = 1; ; tries++)
         {
-            (bool isTaken, bool isWorthAnother, string reason) = await TrySendAsync(batch, cancellationToken).ConfigureAwait(false);
+            (bool isTaken, bool isWorthAnother, string reason) = await TrySendAsync(batch, CallLimit, cancellationToken).ConfigureAwait(false);
             if (isTaken)
             {
                 _told = null;
@@ -170,8 +169,10 @@ internal sealed class SpanExporter : IDisposable
         }
     }
 
-    private async Task<(bool IsTaken, bool IsWorthAnother, string Reason)> TrySendAsync(List<Span> batch, CancellationToken cancellationToken)
+    private async Task<(bool IsTaken, bool IsWorthAnother, string Reason)> TrySendAsync(
+        List<Span> batch, TimeSpan patience, CancellationToken cancellationToken)
     {
+        string node = _node();
         var request = new ExportTraceServiceRequest
         {
             ResourceSpans =
@@ -183,14 +184,14 @@ internal sealed class SpanExporter : IDisposable
                         Attributes =
                         {
                             Attribute("service.name", "crishim"), Attribute("service.version", VersionCommand.Version),
-                            Attribute("k8s.node.name", _node), Attribute("host.name", _node),
+                            Attribute("k8s.node.name", node), Attribute("host.name", node),
                         },
                     },
                     ScopeSpans = { new ScopeSpans { Scope = new Scope { Name = "crishim" }, Spans = { batch } } },
                 },
             },
         };
-        using var limit = new CancellationTokenSource(CallLimit, _time);
+        using var limit = new CancellationTokenSource(patience, _time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
         try
         {
@@ -206,7 +207,7 @@ internal sealed class SpanExporter : IDisposable
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            return (false, true, $"no answer within {GoDuration.Format(CallLimit)}");
+            return (false, true, $"no answer within {GoDuration.Format(patience)}");
         }
         catch (OperationCanceledException)
         {

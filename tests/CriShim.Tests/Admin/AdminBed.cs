@@ -31,7 +31,7 @@ internal sealed class AdminBed : IAsyncDisposable
             admits ?? (peer => peer.IsRootOrSelf),
             new OneLog(Log));
         _server.Start();
-        Channel = new AdminChannel(SocketFile);
+        Channel = new UnixChannel(SocketFile);
     }
 
     public string SocketFile { get; }
@@ -45,7 +45,7 @@ internal sealed class AdminBed : IAsyncDisposable
     /// <summary>What is known of pods.</summary>
     public StandInReports Reports { get; } = new();
 
-    public AdminChannel Channel { get; }
+    public UnixChannel Channel { get; }
 
     public Supervisor.SupervisorClient Client => new(Channel.Invoker);
 

@@ -104,6 +104,14 @@ public sealed class DoctorCommandTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Doctor_AnswersOfMoreThan4MB_AreRead()
+    {
+        _bed.Pods.Items.Add(new PodSandbox { Id = "s1", Annotations = { { "note", new string('a', 5 << 20) } } });
+
+        Assert.DoesNotContain(await _bed.FindAsync("containerd"), found => found.StartsWith("problem", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task Doctor_ContainerdIsDown_SaysWhere()
     {
         await _bed.Backend.DieAsync();
@@ -267,7 +275,7 @@ public sealed class DoctorCommandTests : IAsyncLifetime
 
         (_, string output) = await _bed.RunAsync("--before-removal");
 
-        Assert.Contains("default/web?[2J (proxy)", output, StringComparison.Ordinal);
+        Assert.Contains(@"default/web\u001b[2J (proxy)", output, StringComparison.Ordinal);
         Assert.DoesNotContain('\e', output);
     }
 

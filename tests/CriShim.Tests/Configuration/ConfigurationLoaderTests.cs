@@ -105,7 +105,8 @@ public sealed class ConfigurationLoaderTests : IDisposable
     {
         File.WriteAllText(ConfigFile, "\"<\\u0085\": *a\n");
 
-        string error = ConfigurationLoader.Load(new ServeFlags { Config = ConfigFile }, ConfigFile).Errors[0].ToString();
+        // The first fault is the key itself, which is unknown.
+        string error = ConfigurationLoader.Load(new ServeFlags { Config = ConfigFile }, ConfigFile).Errors[1].ToString();
 
         Assert.EndsWith(""" "<\u0085": "*a": must not be an alias: write the value itself""", error, StringComparison.Ordinal);
     }
@@ -401,6 +402,16 @@ public sealed class ConfigurationLoaderTests : IDisposable
         Assert.Contains($"# {ConfigFile}:1:19\n", yaml, StringComparison.Ordinal);
         Assert.Contains("# --log-level\n", yaml, StringComparison.Ordinal);
         Assert.Contains("# default\n", yaml, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void ToYaml_LongValue_IsWrittenToItsEnd()
+    {
+        string directory = "/run/" + new string('d', 200);
+        Write($"supervision: {{stateDirectory: {directory}}}");
+        LoadedConfiguration loaded = ConfigurationLoader.Load(new ServeFlags { Config = ConfigFile });
+
+        Assert.Equal(directory, Valid(loaded.ToYaml()).Supervision.StateDirectory);
     }
 
     private void Write(string yaml) => File.WriteAllText(ConfigFile, yaml);

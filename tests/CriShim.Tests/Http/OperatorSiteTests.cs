@@ -28,6 +28,22 @@ public sealed partial class OperatorSiteTests : IDisposable
     }
 
     [Fact]
+    public async Task Metrics_NothingHasHappenedYet_CountersAreZeroAndNotAbsent()
+    {
+        (string text, _) = await ScrapeAsync(accept: null);
+
+        // increase() sees the first event only of a series that was there before.
+        foreach (string series in (ReadOnlySpan<string>)
+        [
+            "crishim_giveups_total", "crishim_annotation_errors_total", "crishim_restarts_total{cause=\"out_of_memory\"}",
+            "crishim_holds_total{call=\"start\"}",
+        ])
+        {
+            Assert.Contains($"\n{series} 0\n", text, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public async Task AlertsAndDashboard_AskFor_MetricsThatThereAre()
     {
         (string text, _) = await ScrapeAsync(accept: null);

@@ -53,7 +53,7 @@ public sealed partial class AccessTests
 
         Assert.Equal("cut off", await VisitAsNobodyAsync(bed, bed.AdminPath));
         await bed.LoggedAsync($"of user {Nobody} connected to unix://{bed.AdminPath}, which is not for it");
-        using var root = new AdminChannel(bed.AdminPath);
+        using var root = new UnixChannel(bed.AdminPath);
         Assert.Equal(bed.Crishim.ListenPath, (await new Supervisor.SupervisorClient(root.Invoker).StatusAsync(new Protocol.Admin.V1.StatusRequest())).ListenPath);
     }
 
@@ -202,7 +202,7 @@ public sealed partial class AccessTests
 
     private static async Task<Dictionary<string, string>> AskAdminAsync(DaemonBed bed)
     {
-        using var channel = new AdminChannel(bed.AdminPath);
+        using var channel = new UnixChannel(bed.AdminPath);
         var admin = new Supervisor.SupervisorClient(channel.Invoker);
         ListPodsResponse pods = await admin.ListPodsAsync(new ListPodsRequest { WithUsage = true });
         string subject = pods.Pods[0].SandboxId;

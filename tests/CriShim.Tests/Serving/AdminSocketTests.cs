@@ -24,7 +24,7 @@ public sealed class AdminSocketTests : IDisposable
         Assert.Equal("READY=1", await crishim.Notified());
 
         Assert.Equal(Convert.ToInt32("0600", 8), (int)File.GetUnixFileMode(AdminFile));
-        using var channel = new AdminChannel(AdminFile);
+        using var channel = new UnixChannel(AdminFile);
         StatusResponse status = await new Supervisor.SupervisorClient(channel.Invoker).StatusAsync(new StatusRequest());
         Assert.Equal((SocketFile, "/nowhere/containerd.sock"), (status.ListenPath, status.ContainerdPath));
     }
@@ -52,14 +52,14 @@ public sealed class AdminSocketTests : IDisposable
         await using (CrishimProcess killed = Serve())
         {
             Assert.Equal("READY=1", await killed.Notified());
-            using var channel = new AdminChannel(AdminFile);
+            using var channel = new UnixChannel(AdminFile);
             var request = new DrainRequest { Grace = Duration.FromTimeSpan(TimeSpan.FromMinutes(5)), Force = true };
             before = (await new Supervisor.SupervisorClient(channel.Invoker).DrainAsync(request)).Drain;
         }
 
         await using CrishimProcess crishim = Serve();
         Assert.Equal("READY=1", await crishim.Notified());
-        using var next = new AdminChannel(AdminFile);
+        using var next = new UnixChannel(AdminFile);
         DrainState after = (await new Supervisor.SupervisorClient(next.Invoker).GetDrainAsync(new GetDrainRequest())).Drain;
 
         Assert.Equal((before.BeganAt, before.Deadline), (after.BeganAt, after.Deadline));

@@ -44,7 +44,7 @@ public sealed class DrainAtShutdownTests : IDisposable
         // Its socket refuses from here on; whoever answers next is another one.
         _ = await crishim.ExitCode();
         DrainState taken = await DrainOfAsync(drain);
-        using (var channel = new AdminChannel(AdminFile))
+        using (var channel = new UnixChannel(AdminFile))
         {
             await new Supervisor.SupervisorClient(channel.Invoker).CancelDrainAsync(new CancelDrainRequest());
         }
@@ -75,7 +75,7 @@ public sealed class DrainAtShutdownTests : IDisposable
             Assert.False(command.IsCompleted, "the command has ended");
             try
             {
-                using var channel = new AdminChannel(AdminFile);
+                using var channel = new UnixChannel(AdminFile);
                 if ((await new Supervisor.SupervisorClient(channel.Invoker).GetDrainAsync(new GetDrainRequest())).Drain is { } state)
                 {
                     return state;

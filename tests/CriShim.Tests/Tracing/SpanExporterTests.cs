@@ -24,6 +24,8 @@ public sealed class SpanExporterTests : IAsyncLifetime, IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly HttpListener _collector = new();
     private volatile int _status = 200;
+    private volatile string _node = "node-1";
+    private TaskCompletionSource? _answers;
     private readonly SpanExporter _exporter;
     private Task _running = Task.CompletedTask;
 
@@ -37,7 +39,7 @@ public sealed class SpanExporterTests : IAsyncLifetime, IAsyncDisposable
         _collector.Prefixes.Add(address);
         _collector.Start();
         _ = CollectAsync();
-        _exporter = new SpanExporter(new Uri(address), "node-1", _meters, _log, TimeProvider.System);
+        _exporter = new SpanExporter(new Uri(address), () => _node, _meters, _log, TimeProvider.System);
     }
 
     Task IAsyncLifetime.InitializeAsync() => Task.CompletedTask;
@@ -136,6 +138,21 @@ public sealed class SpanExporterTests : IAsyncLifetime, IAsyncDisposable
     }
 
     [Fact]
+    public async Task Export_NodeHasJoinedMeanwhile_GoesByItsNewName()
+    {
+        Run();
+        _exporter.Export(new Span { Name = "a" });
+        await GotAsync(1);
+        _node = "joined";
+        _exporter.Export(new Span { Name = "b" });
+        await GotAsync(2);
+
+        Assert.Equal(
+            ["node-1", "joined"],
+            _got.Select(one => one.Request.ResourceSpans[0].Resource.Attributes.Single(attribute => attribute.Key == "k8s.node.name").Value.StringValue));
+    }
+
+    [Fact]
     public void Export_MoreThanMayWait_DropsTheRestWithoutWaiting()
     {
         for (int i = 0; i < 5000; i++)
@@ -155,6 +172,19 @@ public sealed class SpanExporterTests : IAsyncLifetime, IAsyncDisposable
         await _running;
 
         Assert.Equal("last words", Assert.Single(_got).Request.ResourceSpans[0].ScopeSpans[0].Spans.Single().Name);
+    }
+
+    [Fact]
+    public async Task Run_StoppedWhileTheCollectorHangs_EndsWithoutAnExceptionAndCountsWhatIsLost()
+    {
+        _answers = new TaskCompletionSource();
+        Run();
+        _exporter.Export(new Span { Name = "last words" });
+        await _stop.CancelAsync();
+        await _running;
+
+        Assert.Contains("crishim_trace_spans_total{outcome=\"dropped\"} 1\n", Scrape(), StringComparison.Ordinal);
+        _answers.SetResult();
     }
 
     private void Run() => _running = Task.Run(() => _exporter.RunAsync(_stop.Token));
@@ -197,6 +227,11 @@ public sealed class SpanExporterTests : IAsyncLifetime, IAsyncDisposable
             await context.Request.InputStream.CopyToAsync(body);
             context.Response.StatusCode = _status;
             var request = ExportTraceServiceRequest.Parser.ParseFrom(body.ToArray());
+            if (_answers is not null)
+            {
+                await _answers.Task;
+            }
+
             _got.Enqueue((context.Request.Url!.AbsolutePath, context.Request.ContentType, request));
             context.Response.Close();
         }

@@ -16,7 +16,7 @@ internal sealed partial class BackendCheck(TimeProvider time) : ICheck
     public async Task RunAsync(Diagnosis diagnosis, CancellationToken cancellationToken)
     {
         string path = diagnosis.Configuration.Containerd.SocketPath;
-        using var channel = new AdminChannel(path);
+        using var channel = new UnixChannel(path);
         var runtime = new RuntimeService.RuntimeServiceClient(channel.Invoker);
         CallOptions Options() => new(
             deadline: (time.GetUtcNow() + CallersSocketCheck.Patience).UtcDateTime, cancellationToken: cancellationToken);

@@ -37,7 +37,7 @@ internal sealed class CallersSocketCheck(TimeProvider time) : ICheck
             return;
         }
 
-        using var channel = new AdminChannel(path);
+        using var channel = new UnixChannel(path);
         try
         {
             VersionResponse version = await new RuntimeService.RuntimeServiceClient(channel.Invoker).VersionAsync(

@@ -83,7 +83,7 @@ internal sealed class DoctorCommand
         }
         else
         {
-            output.Write(DoctorReport.ToText(findings, IsColourTerminal(output)));
+            output.Write(DoctorReport.ToText(findings, Terminal.Of(output)));
         }
 
         return findings.Any(finding => finding.IsWrong) ? ExitCode.Failure : ExitCode.Success;
@@ -100,9 +100,4 @@ internal sealed class DoctorCommand
             diagnosis.Warn(check.Area, $"could not be looked at: {failure.Message}", "run crishim doctor as root");
         }
     }
-
-    private static bool IsColourTerminal(TextWriter output) =>
-        ReferenceEquals(output, Console.Out) && !Console.IsOutputRedirected
-        && Environment.GetEnvironmentVariable("TERM") is not (null or "" or "dumb")
-        && Environment.GetEnvironmentVariable("NO_COLOR") is not { Length: > 0 };
 }

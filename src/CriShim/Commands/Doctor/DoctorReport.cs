@@ -1,25 +1,21 @@
 using System.Text;
-using System.Text.Encodings.Web;
-using System.Text.Json;
+using CriShim.Node.Reports;
 
 namespace CriShim.Commands.Doctor;
 
 /// <summary>How findings are printed.</summary>
 internal static class DoctorReport
 {
-    private const string Reset = "\e[0m";
-
-    public static string ToText(IReadOnlyList<Finding> findings, bool isColoured)
+    public static string ToText(IReadOnlyList<Finding> findings, Terminal terminal)
     {
         var text = new StringBuilder();
         foreach (Finding finding in findings)
         {
-            string mark = MarkOf(finding.Severity).PadRight(7);
-            string shown = isColoured ? $"{ColourOf(finding.Severity)}{mark}{Reset}" : mark;
-            _ = text.Append(shown).Append(' ').Append(finding.Area).Append(": ").Append(Clean(finding.Text)).Append('\n');
+            string mark = terminal.Paint(ColourOf(finding.Severity), MarkOf(finding.Severity).PadRight(7));
+            _ = text.Append(mark).Append(' ').Append(finding.Area).Append(": ").Append(Terminal.Clean(finding.Text)).Append('\n');
             if (finding.Remedy is not null)
             {
-                _ = text.Append("        → ").Append(Clean(finding.Remedy)).Append('\n');
+                _ = text.Append("        → ").Append(Terminal.Clean(finding.Remedy)).Append('\n');
             }
         }
 
@@ -28,34 +24,28 @@ internal static class DoctorReport
         return text.Append(problems + warnings == 0 ? "nothing is wrong\n" : $"{problems} problems, {warnings} warnings\n").ToString();
     }
 
-    public static string ToJson(IReadOnlyList<Finding> findings)
+    public static string ToJson(IReadOnlyList<Finding> findings) => ReportJson.Text(json =>
     {
-        using var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        json.WriteStartObject();
+        json.WriteBoolean("healthy", !findings.Any(finding => finding.IsWrong));
+        json.WriteStartArray("findings");
+        foreach (Finding finding in findings)
         {
             json.WriteStartObject();
-            json.WriteBoolean("healthy", !findings.Any(finding => finding.IsWrong));
-            json.WriteStartArray("findings");
-            foreach (Finding finding in findings)
+            json.WriteString("severity", MarkOf(finding.Severity));
+            json.WriteString("area", finding.Area);
+            json.WriteString("text", finding.Text);
+            if (finding.Remedy is not null)
             {
-                json.WriteStartObject();
-                json.WriteString("severity", MarkOf(finding.Severity));
-                json.WriteString("area", finding.Area);
-                json.WriteString("text", finding.Text);
-                if (finding.Remedy is not null)
-                {
-                    json.WriteString("remedy", finding.Remedy);
-                }
-
-                json.WriteEndObject();
+                json.WriteString("remedy", finding.Remedy);
             }
 
-            json.WriteEndArray();
             json.WriteEndObject();
         }
 
-        return Encoding.UTF8.GetString(buffer.ToArray());
-    }
+        json.WriteEndArray();
+        json.WriteEndObject();
+    });
 
     private static string MarkOf(Severity severity) => severity switch
     {
@@ -65,17 +55,11 @@ internal static class DoctorReport
         _ => "problem",
     };
 
-    private static string ColourOf(Severity severity) => severity switch
+    private static Colour ColourOf(Severity severity) => severity switch
     {
-        Severity.Good => "\e[32m",
-        Severity.Note => "\e[36m",
-        Severity.Warning => "\e[33m",
-        _ => "\e[31m",
+        Severity.Good => Colour.Green,
+        Severity.Note => Colour.Cyan,
+        Severity.Warning => Colour.Yellow,
+        _ => Colour.Red,
     };
-
-    /// <summary>Names of pods and processes, and other programs' messages, reach no terminal as escape sequences, nor a line of their own.</summary>
-    private static string Clean(string text) =>
-        text.AsSpan().ContainsAnyInRange('\0', '\x1f') || text.AsSpan().ContainsAnyInRange('\x7f', '\x9f')
-            ? string.Concat(text.Select(letter => char.IsControl(letter) ? '?' : letter))
-            : text;
 }

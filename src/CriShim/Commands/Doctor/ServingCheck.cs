@@ -17,7 +17,7 @@ internal sealed class ServingCheck(TimeProvider time) : ICheck
             return;
         }
 
-        using var channel = new AdminChannel(path);
+        using var channel = new UnixChannel(path);
         try
         {
             Protocol.Admin.V1.StatusResponse status = await new Supervisor.SupervisorClient(channel.Invoker).StatusAsync(

@@ -133,7 +133,7 @@ internal sealed class DrainCommand
                 return ExitCode.Failure;
             }
 
-            using var channel = new AdminChannel(socket);
+            using var channel = new UnixChannel(socket);
             var supervisor = new Supervisor.SupervisorClient(channel.Invoker);
             if (parse.GetValue(_cancel))
             {

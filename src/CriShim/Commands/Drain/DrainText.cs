@@ -1,6 +1,5 @@
 using System.Globalization;
-using System.Text;
-using System.Text.Json;
+using CriShim.Node.Reports;
 using CriShim.Protocol.Admin.V1;
 
 namespace CriShim.Commands.Drain;
@@ -37,46 +36,40 @@ internal static class DrainText
     public static string Seconds(TimeSpan time) => string.Create(CultureInfo.InvariantCulture, $"{Math.Max(0, time.TotalSeconds):0.0}s");
 
     /// <summary>The drain as one JSON object.</summary>
-    public static string ToJson(DrainState drain)
+    public static string ToJson(DrainState drain) => ReportJson.Text(json =>
     {
-        using var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer))
+        json.WriteStartObject();
+        json.WriteString("beganAt", drain.BeganAt.ToDateTimeOffset());
+        json.WriteString("deadline", drain.Deadline.ToDateTimeOffset());
+        json.WriteBoolean("nodeKnown", drain.IsNodeKnown);
+        json.WriteBoolean("complete", drain.IsComplete);
+        json.WriteStartArray("pods");
+        foreach (DrainedPod pod in drain.Pods)
         {
             json.WriteStartObject();
-            json.WriteString("beganAt", drain.BeganAt.ToDateTimeOffset());
-            json.WriteString("deadline", drain.Deadline.ToDateTimeOffset());
-            json.WriteBoolean("nodeKnown", drain.IsNodeKnown);
-            json.WriteBoolean("complete", drain.IsComplete);
-            json.WriteStartArray("pods");
-            foreach (DrainedPod pod in drain.Pods)
+            json.WriteString("namespace", pod.Namespace);
+            json.WriteString("name", pod.Name);
+            json.WriteString("sandboxId", pod.SandboxId);
+            json.WriteString("phase", pod.Phase switch { PodEndPhase.Done => "done", PodEndPhase.Failed => "failed", _ => "ending" });
+            json.WriteString("stage", pod.Stage);
+            json.WriteStartArray("running");
+            foreach (string container in pod.Running)
             {
-                json.WriteStartObject();
-                json.WriteString("namespace", pod.Namespace);
-                json.WriteString("name", pod.Name);
-                json.WriteString("sandboxId", pod.SandboxId);
-                json.WriteString("phase", pod.Phase switch { PodEndPhase.Done => "done", PodEndPhase.Failed => "failed", _ => "ending" });
-                json.WriteString("stage", pod.Stage);
-                json.WriteStartArray("running");
-                foreach (string container in pod.Running)
-                {
-                    json.WriteStringValue(container);
-                }
-
-                json.WriteEndArray();
-                if (pod.EndedAt is not null)
-                {
-                    json.WriteString("endedAt", pod.EndedAt.ToDateTimeOffset());
-                }
-
-                json.WriteEndObject();
+                json.WriteStringValue(container);
             }
 
             json.WriteEndArray();
+            if (pod.EndedAt is not null)
+            {
+                json.WriteString("endedAt", pod.EndedAt.ToDateTimeOffset());
+            }
+
             json.WriteEndObject();
         }
 
-        return Encoding.UTF8.GetString(buffer.ToArray());
-    }
+        json.WriteEndArray();
+        json.WriteEndObject();
+    });
 
     /// <summary>Names come from pods, which may hold anything: nothing of it reaches a terminal as an escape sequence.</summary>
     private static string Clean(string text) =>

@@ -4,12 +4,12 @@ using Grpc.Net.Client;
 
 namespace CriShim.Admin;
 
-/// <summary>A command's connection to the crishim that serves.</summary>
-internal sealed class AdminChannel : IDisposable
+/// <summary>A command's gRPC connection to a Unix socket: that of the crishim that serves, containerd's, or the callers'.</summary>
+internal sealed class UnixChannel : IDisposable
 {
     private readonly GrpcChannel _channel;
 
-    public AdminChannel(string socketPath)
+    public UnixChannel(string socketPath)
     {
         var handler = new SocketsHttpHandler
         {
@@ -20,7 +20,12 @@ internal sealed class AdminChannel : IDisposable
             UseCookies = false,
             AllowAutoRedirect = false,
         };
-        _channel = GrpcChannel.ForAddress("http://localhost", new GrpcChannelOptions { HttpHandler = handler, DisposeHttpClient = true });
+        _channel = GrpcChannel.ForAddress("http://localhost", new GrpcChannelOptions
+        {
+            HttpHandler = handler,
+            DisposeHttpClient = true,
+            MaxReceiveMessageSize = null, // A full node's pods are more than the 4 MB of the default.
+        });
         Invoker = _channel.CreateCallInvoker();
     }
 
