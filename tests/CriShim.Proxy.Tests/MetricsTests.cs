@@ -1,8 +1,8 @@
-using System.Collections.Concurrent;
-using System.Diagnostics.Metrics;
+using CriShim.Proxy.Forwarding;
 using CriShim.TestSupport;
 using CriShim.TestSupport.Lab;
 using CriShim.TestSupport.RawHttp2;
+using Grpc.Core;
 
 namespace CriShim.Proxy.Tests;
 
@@ -36,24 +36,55 @@ public sealed class MetricsTests
     }
 
     [Fact]
-    public async Task Call_OfASlowBackend_IsMostlyTheBackendsTime()
+    public async Task Call_ThatTheBackendHolds_IsMeasuredOnceWithTheHoldAsTheBackendsTime()
     {
         await using TestBed bed = await TestBed.WithFakeAsync(Route.Proxy);
-        var slow = TimeSpan.FromMilliseconds(300);
+        var gate = new Gate();
+        var reached = new Gate();
+        TimeSpan held = TimeSpan.Zero;
         bed.Fake.On(Status, async call =>
         {
             _ = await call.ReadBodyAsync();
-            await Task.Delay(slow);
+            long since = TimeProvider.System.GetTimestamp();
+            reached.Open();
+            await gate.PassAsync("the test lets the backend answer");
+            held = TimeProvider.System.GetElapsedTime(since);
             await call.TrailersOnlyAsync(0);
         });
         RawConnection caller = await bed.ConnectAsync();
-        await caller.CallAsync(Status, GrpcWire.Message([]));
+        long start = TimeProvider.System.GetTimestamp();
+        Task answered = caller.CallAsync(Status, GrpcWire.Message([]));
+        await reached.PassAsync("the backend has the call");
+        Assert.Equal(0, bed.Meters.Sum("crishim.cri.calls"));
+        gate.Open();
+        await answered;
 
         await Condition.BecomesTrueAsync("the call is measured", Bounds.Failure, () => Task.FromResult(bed.Meters.Sum("crishim.cri.calls") == 1));
+        TimeSpan whole = TimeProvider.System.GetElapsedTime(start);
         double backend = Assert.Single(bed.Meters.Of("crishim.cri.call.backend_duration", "method=Status"));
         double own = Assert.Single(bed.Meters.Of("crishim.cri.call.own_duration", "method=Status"));
-        Assert.True(backend >= slow.TotalSeconds * 0.99, $"backend {backend} s");
-        Assert.True(own < backend, $"own {own} s, backend {backend} s");
+        // Whatever the machine is at: the one lies within the other.
+        Assert.InRange(backend, held.TotalSeconds, whole.TotalSeconds - own);
+    }
+
+    /// <summary>In milliseconds, from the call's start; 0: it did not come to that.</summary>
+    [Theory]
+    [InlineData(100, 400, 450, 0.3, 0.15)]
+    [InlineData(100, 0, 450, 0.35, 0.1)]
+    [InlineData(0, 0, 450, null, 0.45)]
+    public void OnConcluded_UnaryCall_DividesItsTimeBetweenTheBackendAndUs(int forwarded, int backendEnded, int concluded, double? backend, double own)
+    {
+        using var meters = new RecordedMeters();
+        using var metrics = new ProxyMetrics(meters, TimeProvider.System);
+        var method = new CriMethod(Status, isForwarded: true) { Label = new("method", "Status") };
+        metrics.OnStarted(method);
+
+        metrics.OnConcluded(method, StatusCode.OK, new CallTimes(At(0), forwarded == 0 ? 0 : At(forwarded), backendEnded == 0 ? 0 : At(backendEnded), At(concluded)));
+
+        Assert.Equal(backend is { } time ? [time] : [], meters.Of("crishim.cri.call.backend_duration", "method=Status"));
+        Assert.Equal([own], meters.Of("crishim.cri.call.own_duration", "method=Status"));
+
+        static long At(int milliseconds) => (1_000 + milliseconds) * TimeProvider.System.TimestampFrequency / 1_000;
     }
 
     [Fact]
@@ -105,55 +136,4 @@ public sealed class MetricsTests
         Task IsAsync(string name, string labels, double value) => Condition.BecomesTrueAsync(
             $"{name}{{{labels}}} is {value}", Bounds.Failure, () => Task.FromResult(bed.Meters.Observe(name, labels) == value));
     }
-}
-
-/// <summary>Keeps every measurement of one proxy.</summary>
-internal sealed class RecordedMeters : IMeterFactory
-{
-    private readonly ConcurrentQueue<(string Name, string Labels, double Value)> _measured = new();
-    private readonly MeterListener _listener = new();
-    private readonly List<Meter> _meters = [];
-
-    public RecordedMeters()
-    {
-        _listener.InstrumentPublished = (instrument, listener) =>
-        {
-            if (instrument.Meter.Scope == this)
-            {
-                listener.EnableMeasurementEvents(instrument);
-            }
-        };
-        _listener.SetMeasurementEventCallback<long>((instrument, value, labels, _) => Keep(instrument, value, labels));
-        _listener.SetMeasurementEventCallback<int>((instrument, value, labels, _) => Keep(instrument, value, labels));
-        _listener.SetMeasurementEventCallback<double>((instrument, value, labels, _) => Keep(instrument, value, labels));
-        _listener.Start();
-    }
-
-    public IEnumerable<double> Of(string name, string labels) =>
-        _measured.Where(one => one.Name == name && one.Labels == labels).Select(one => one.Value);
-
-    public double Sum(string name) => _measured.Where(one => one.Name == name).Sum(one => one.Value);
-
-    public double Observe(string name, string labels)
-    {
-        _listener.RecordObservableInstruments();
-        return Of(name, labels).Last();
-    }
-
-    public Meter Create(MeterOptions options)
-    {
-        options.Scope = this;
-        var meter = new Meter(options);
-        _meters.Add(meter);
-        return meter;
-    }
-
-    public void Dispose()
-    {
-        _listener.Dispose();
-        _meters.ForEach(meter => meter.Dispose());
-    }
-
-    private void Keep(Instrument instrument, double value, ReadOnlySpan<KeyValuePair<string, object?>> labels) =>
-        _measured.Enqueue((instrument.Name, string.Join(',', labels.ToArray().Select(label => $"{label.Key}={label.Value}")), value));
 }

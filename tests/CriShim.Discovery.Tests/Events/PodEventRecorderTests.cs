@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Text.Json.Nodes;
 using CriShim.Discovery.Events;
 using CriShim.Discovery.Tests.Support;
+using CriShim.TestSupport;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Time.Testing;
 
@@ -12,6 +13,7 @@ public sealed class PodEventRecorderTests : IAsyncLifetime
 {
     private readonly ScratchDirectory _scratch = new();
     private readonly RecordedLogs _logs = new();
+    private readonly RecordedMeters _meters = new();
     private readonly FakeTimeProvider _clock = new(new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero));
     private readonly ConcurrentQueue<(string Method, string Path, string? Type, JsonNode Body)> _got = new();
     private readonly CancellationTokenSource _stop = new();
@@ -34,6 +36,7 @@ public sealed class PodEventRecorderTests : IAsyncLifetime
         await _api.DisposeAsync();
         _scratch.Dispose();
         _stop.Dispose();
+        _meters.Dispose();
         _logs.AssertNoErrors();
         Assert.DoesNotContain(_logs.Texts, text => text.Contains("token-1", StringComparison.Ordinal));
     }
@@ -74,7 +77,7 @@ public sealed class PodEventRecorderTests : IAsyncLifetime
     {
         PodEventRecorder recorder = Start();
         recorder.Record(Event("SidecarRestarted", "first"));
-        await GotAsync(1);
+        await WrittenAsync(1);
         string name = (string)_got.First().Body["metadata"]!["name"]!;
         _clock.Advance(TimeSpan.FromMinutes(1));
         recorder.Record(Event("SidecarRestarted", "second"));
@@ -90,7 +93,7 @@ public sealed class PodEventRecorderTests : IAsyncLifetime
     {
         PodEventRecorder recorder = Start();
         recorder.Record(Event("SidecarRestarted", "first"));
-        await GotAsync(1);
+        await WrittenAsync(1);
         _clock.Advance(TimeSpan.FromMinutes(11));
         recorder.Record(Event("SidecarRestarted", "later"));
         await GotAsync(2);
@@ -123,7 +126,7 @@ public sealed class PodEventRecorderTests : IAsyncLifetime
         recorder.Record(Event("SidecarBackOff", "3"));
         _got.Clear();
         _status = 0;
-        await Eventually.TrueAsync(() => !_got.IsEmpty, "the event", _clock, TimeSpan.FromSeconds(1));
+        await WrittenAsync(1, TimeSpan.FromSeconds(1));
 
         JsonNode body = Assert.Single(_got).Body;
         Assert.Equal((3, "3"), ((int)body["count"]!, (string)body["message"]!));
@@ -157,7 +160,8 @@ public sealed class PodEventRecorderTests : IAsyncLifetime
         await GotAsync(3);
 
         Assert.Equal(["A", "B", "D"], _got.Select(call => (string)call.Body["reason"]!));
-        await Eventually.TrueAsync(() => _got.Count == 4, "the third of the first pod", _clock, TimeSpan.FromSeconds(5));
+        await WrittenAsync(4, TimeSpan.FromSeconds(5));
+        Assert.Equal(["A", "B", "D", "C"], _got.Select(call => (string)call.Body["reason"]!));
     }
 
     [Fact]
@@ -172,7 +176,8 @@ public sealed class PodEventRecorderTests : IAsyncLifetime
         _running = recorder.RunAsync(_stop.Token);
         await GotAsync(3);
         Assert.Equal(2, recorder.Waiting);
-        await Eventually.TrueAsync(() => _got.Count == 5, "the rest", _clock, TimeSpan.FromSeconds(5));
+        await WrittenAsync(5, TimeSpan.FromSeconds(5));
+        Assert.Equal(5, _got.Count);
     }
 
     [Fact]
@@ -213,7 +218,15 @@ public sealed class PodEventRecorderTests : IAsyncLifetime
         Assert.Equal(1024, ((string)_got.Single().Body["message"]!).Length);
     }
 
+    /// <summary>Waits until the server has had so many calls: their answers may be on their way still.</summary>
     private Task GotAsync(int calls) => Eventually.TrueAsync(() => _got.Count == calls, $"call {calls}");
+
+    /// <summary>Waits until so many Events are written, answers included.</summary>
+    /// <param name="events">How many.</param>
+    /// <param name="step">By which the clock is moved meanwhile; null: it stands.</param>
+    private Task WrittenAsync(int events, TimeSpan? step = null) => Eventually.TrueAsync(
+        () => _meters.Of("crishim.kubernetes_events", "outcome=written").Sum() == events, $"Event {events} is written",
+        step is null ? null : _clock, step ?? TimeSpan.Zero);
 
     private PodEvent Event(string reason, string message) => new()
     {
@@ -223,8 +236,9 @@ public sealed class PodEventRecorderTests : IAsyncLifetime
     private PodEventRecorder Start(Func<PodEventOptions, PodEventOptions>? with = null, bool run = true)
     {
         string kubeconfig = _scratch.Write("kubeconfig", _api.Kubeconfig("token: token-1"));
-        var options = new PodEventOptions { KubeconfigPath = kubeconfig, NodeName = "node-a" };
-        var recorder = new PodEventRecorder(with?.Invoke(options) ?? options, _clock, _logs);
+        // The clock moves in steps of the test's, with calls under way: none of these tests is about a call that is never answered.
+        var options = new PodEventOptions { KubeconfigPath = kubeconfig, NodeName = "node-a", CallTimeout = TimeSpan.FromDays(1) };
+        var recorder = new PodEventRecorder(with?.Invoke(options) ?? options, _clock, _logs, _meters);
         if (run)
         {
             _running = recorder.RunAsync(_stop.Token);

@@ -38,16 +38,18 @@ public sealed class NodeJournalTests
     [Fact]
     public async Task SecondDeath_WaitsForItsBackOff_WhichIsTold()
     {
-        await using NodeBed bed = await NodeBed.StartAsync();
+        var time = new PooledTime();
+        await using NodeBed bed = await NodeBed.StartAsync(time);
         bed.Backend.Exit("c0", 1);
         await bed.RunsAsync(1);
 
         bed.Backend.Exit("c1", 1);
+        await KeptAsync(bed, nameof(SidecarBackOff));
+        time.Advance(TimeSpan.FromMilliseconds(250));
         await bed.RunsAsync(2);
 
         SidecarBackOff backOff = Assert.Single(bed.Journal.Of(NodeBed.Sandbox).OfType<SidecarBackOff>());
-        Assert.Equal((1, 2), (backOff.Attempt, backOff.Deaths));
-        Assert.InRange(backOff.Delay, TimeSpan.FromTicks(1), TimeSpan.FromMilliseconds(250));
+        Assert.Equal((1, 2, TimeSpan.FromMilliseconds(250)), (backOff.Attempt, backOff.Deaths, backOff.Delay));
     }
 
     [Fact]

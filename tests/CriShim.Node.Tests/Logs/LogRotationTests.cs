@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.IO.Compression;
 using CriShim.Containerd.Runtime;
 using CriShim.Linux.Files;
 using CriShim.Node.Logs;
@@ -103,7 +102,7 @@ public abstract class LogRotationContract : IAsyncLifetime, IDisposable
         Assert.Equal(2, Names.Count(name => name.EndsWith(".gz", StringComparison.Ordinal)));
         // By its own hand: a process that is killed can be in the middle of a line.
         Assert.True((await _adapter.StopContainerAsync(_id, TimeSpan.FromSeconds(60), default)).IsOk);
-        string[] texts = Whole(Names.Skip(1).Append(Names[0]).SelectMany(Lines));
+        string[] texts = await CriLogText.ReadAsync(LogFile);
         Assert.Equal(Enumerable.Range(1, texts.Length).Select(i => string.Create(CultureInfo.InvariantCulture, $"line {i}")), texts);
         Assert.Equal(3, _log.All.Count(line => line.Contains("is rotated to", StringComparison.Ordinal)));
     }
@@ -169,36 +168,6 @@ public abstract class LogRotationContract : IAsyncLifetime, IDisposable
 
     private Task GrowsBeyondAsync(long size) => Condition.BecomesTrueAsync(
         $"{LogFile} has {size} bytes", TimeSpan.FromSeconds(60), () => File.Exists(LogFile) && new FileInfo(LogFile).Length > size);
-
-    /// <summary>CRI's lines: time, stream, F for the end of a line or P for a part of one, text.</summary>
-    private IEnumerable<(bool IsPart, string Text)> Lines(string name)
-    {
-        using FileStream file = File.OpenRead(Path.Combine(Path.GetDirectoryName(LogFile)!, name));
-        using Stream stream = name.EndsWith(".gz", StringComparison.Ordinal) ? new GZipStream(file, CompressionMode.Decompress) : file;
-        using var reader = new StreamReader(stream);
-        return
-        [
-            .. reader.ReadToEnd().Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split(' ', 4)).Select(fields => (fields[2] == "P", fields[3])),
-        ];
-    }
-
-    /// <summary>As who reads logs puts parts together.</summary>
-    private static string[] Whole(IEnumerable<(bool IsPart, string Text)> lines)
-    {
-        var whole = new List<string>();
-        string part = "";
-        foreach ((bool isPart, string text) in lines)
-        {
-            part += text;
-            if (!isPart)
-            {
-                whole.Add(part);
-                part = "";
-            }
-        }
-
-        return [.. whole];
-    }
 
     /// <summary>The system's, some seconds ahead: names are by the second.</summary>
     private sealed class ShiftedTime : TimeProvider

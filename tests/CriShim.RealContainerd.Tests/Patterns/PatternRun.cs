@@ -158,35 +158,8 @@ internal sealed class PatternRun : LabRun
     public Task HappensAsync(PatternPod pod, string line) =>
         BecomesTrueAsync($"'{line}' was written down", () => Task.FromResult(pod.Lines.Contains(line)));
 
-    /// <summary>The lines of a container's log, rotated files first; those that CRI wrote in parts (P, and F at the end) are put together.</summary>
-    public static string[] LogOf(PatternPod pod, string container)
-    {
-        string log = pod.Recipe().LogFile(container);
-        string[] files = [.. Directory.GetFiles(Path.GetDirectoryName(log)!, "0.log*").Where(file => file != log).Order(StringComparer.Ordinal), log];
-        var lines = new List<string>();
-        string part = "";
-        foreach (string[] fields in files.SelectMany(Read).Select(line => line.Split(' ', 4)))
-        {
-            part += fields[3];
-            if (fields[2] != "P")
-            {
-                lines.Add(part);
-                part = "";
-            }
-        }
-
-        return [.. lines];
-
-        static IEnumerable<string> Read(string file)
-        {
-            using FileStream stream = File.OpenRead(file);
-            using Stream text = file.EndsWith(".gz", StringComparison.Ordinal)
-                ? new System.IO.Compression.GZipStream(stream, System.IO.Compression.CompressionMode.Decompress)
-                : stream;
-            using var reader = new StreamReader(text);
-            return reader.ReadToEnd().Split('\n', StringSplitOptions.RemoveEmptyEntries);
-        }
-    }
+    /// <summary>The lines of a container's log, rotated files included.</summary>
+    public static Task<string[]> LogOfAsync(PatternPod pod, string container) => CriLogText.ReadAsync(pod.Recipe().LogFile(container));
 
     public override Xunit.Sdk.XunitException Explain(string what, Exception? failure = null) =>
         base.Explain($"{what}\nwritten down: {string.Join("; ", Pods.Select(pod => string.Join(", ", pod.Lines)))}", failure);

@@ -43,7 +43,7 @@ public abstract class PatternTests(SidecarLab lab)
 
         await run.DeleteAsync(pod);
 
-        Assert.Equal(Enumerable.Range(1, 501).Select(i => $"line {i}"), PatternRun.LogOf(pod, "shipper"));
+        Assert.Equal(Enumerable.Range(1, 501).Select(i => $"line {i}"), await PatternRun.LogOfAsync(pod, "shipper"));
         run.CheckLog();
     }
 
@@ -178,14 +178,16 @@ public abstract class PatternTests(SidecarLab lab)
         Assert.Equal(pod.Recipe().LogFile("chatty"), log);
         int last = int.Parse(pod.Lines[0].Split(' ')[1], CultureInfo.InvariantCulture);
         int[] lines = [];
-        await run.BecomesTrueAsync("its last line is in its log", () =>
+        await run.BecomesTrueAsync("its last line is in its log", async () =>
         {
-            lines = [.. PatternRun.LogOf(pod, "chatty").Select(line => int.Parse(line, CultureInfo.InvariantCulture))];
-            return Task.FromResult(lines.Length > 0 && lines[^1] == last);
+            lines = [.. (await PatternRun.LogOfAsync(pod, "chatty")).Select(line => int.Parse(line, CultureInfo.InvariantCulture))];
+            return lines.Length > 0 && lines[^1] == last;
         });
         // The oldest files may have gone by now; from the first line that is left on, none is missing.
         Assert.Equal(Enumerable.Range(lines[0], last - lines[0] + 1), lines);
-        Assert.InRange(Directory.GetFiles(Path.GetDirectoryName(log)!).Length, 3, 5);
+        Assert.InRange(CriLogText.Files(log).Length, 3, 5);
+        await run.BecomesTrueAsync("nothing half done is left", () => Task.FromResult(
+            Directory.GetFiles(Path.GetDirectoryName(log)!).ToHashSet().SetEquals(CriLogText.Files(log))));
         Assert.DoesNotContain("could not be rotated", run.Log, StringComparison.Ordinal);
         run.CheckLog();
     }

@@ -116,17 +116,29 @@ public sealed class NeighbourTests
     {
         await using DaemonBed bed = await DaemonBed.StartAsync();
         string other = await bed.RunPodAsync(0);
+        int held = 0;
         var reads = new TaskCompletionSource();
-        bed.Node.BeforeReading = path => path.EndsWith("/ExecSync", StringComparison.Ordinal) ? reads.Task : Task.CompletedTask;
+        bed.Node.BeforeReading = path =>
+        {
+            if (!path.EndsWith("/ExecSync", StringComparison.Ordinal))
+            {
+                return Task.CompletedTask;
+            }
+
+            _ = Interlocked.Increment(ref held);
+            return reads.Task;
+        };
         await using RawConnection caller = await RawConnection.ConnectAsync(bed.Crishim.ListenPath);
         byte[] body = GrpcWire.Message(new ExecSyncRequest { ContainerId = "c", Cmd = { new string('x', 4 << 20) } }.ToByteArray());
         RawStream call = caller.OpenStream();
         await caller.SendHeadersAsync(call.Id, GrpcWire.Request("/runtime.v1.RuntimeService/ExecSync"));
         Task sending = caller.SendBodyAsync(call, body, endStream: true).ContinueWith(_ => { }, TaskScheduler.Default);
+        await bed.BecomesTrueAsync("an ExecSync hangs", () => Volatile.Read(ref held) > 0);
 
         await OthersAreWellAsync(bed, other);
-        Assert.False(sending.IsCompleted && call.Status == "0");
+        Assert.Null(call.Status);
         reads.SetResult();
+        await sending;
     }
 
     /// <summary>Ten thousand streams of events on one connection, of which none is read, while events come.</summary>
