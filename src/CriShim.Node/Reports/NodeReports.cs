@@ -205,7 +205,7 @@ public sealed class NodeReports : INodeReports
         var restored = trail.Where(one => one is SidecarRestored).Select(one => one.ContainerId).ToHashSet();
         return trail.Where(one => one switch
         {
-            SidecarBackOff => false,
+            SidecarBackOff or StopSent { HasFailedToStart: true } => false,
             ContainerEnded => !decided.Contains(one.ContainerId),
             Journal.ContainerStarted { IsReplacement: true } => !restored.Contains(one.ContainerId),
             _ => true,
@@ -274,7 +274,7 @@ public sealed class NodeReports : INodeReports
 
         if (pods.Length > 1)
         {
-            IEnumerable<string> names = pods.Take(MaxCandidates).Select(one => $"{one.Name} ({Start(one.Name.SandboxId)})");
+            IEnumerable<string> names = pods.Take(MaxCandidates).Select(one => $"{one.Name} ({Explanation.Start(one.Name.SandboxId)})");
             throw new RpcException(new Status(
                 StatusCode.FailedPrecondition,
                 $"{pods.Length} pods are called {Shown(subject)}: {string.Join(", ", names)}{(pods.Length > MaxCandidates ? ", ..." : "")}"));
@@ -320,9 +320,6 @@ public sealed class NodeReports : INodeReports
 
     private static bool IsCalled(Subject subject, string name) =>
         subject.Name.Name == name || (name.Length >= LeastIdLength && subject.Name.SandboxId.StartsWith(name, StringComparison.Ordinal));
-
-    /// <summary>As much of an id as crictl shows.</summary>
-    private static string Start(string id) => id[..Math.Min(13, id.Length)];
 
     /// <summary>What somebody typed, bounded and on one line.</summary>
     private static string Shown(string text) => $"\"{string.Concat(text.Take(80).Select(letter => char.IsControl(letter) ? '?' : letter))}\"";

@@ -95,6 +95,12 @@ internal static class PodTimeline
 
         Gaps(row, [.. lives.OrderBy(life => life.From)], known, trail, now);
         Marks(row, trail, now);
+        if (known?.ShownCompletedAt is { } completed && !trail.Any(one => one is CompletionShown))
+        {
+            // From before this crishim: it is recorded.
+            Mark(row, "completed", completed.ToDateTimeOffset(), "is shown completed, and runs on");
+        }
+
         return row;
     }
 
@@ -192,13 +198,14 @@ internal static class PodTimeline
                 case GateOpened:
                     Mark(row, "gate", one.At, one.Words);
                     break;
-                case StopHeld:
-                    Mark(row, "note", one.At, one.Words);
+                case CompletionShown:
+                    Mark(row, "completed", one.At, one.Words);
                     break;
                 case StopSent sent:
                     Mark(row, sent.Grace > TimeSpan.Zero ? "stop" : "kill", one.At, one.Words);
                     break;
-                case ReplacementFailed or StopFailed or HookFailed or RestartCancelled or ProbeNotRun:
+                case StopHeld or RemovalHeld or RemovalRefused:
+                case ReplacementFailed or StopFailed or HookFailed or RestartCancelled or ProbeNotRun or CompletionNotRecorded or StartupFailed:
                     Mark(row, "note", one.At, one.Words);
                     break;
             }

@@ -30,6 +30,7 @@ public static class TimelineSvg
     [
         ("note", "#777777", "note"),
         ("gate", "#b8860b", "start gate opens"),
+        ("completed", "#1f7a7a", "is shown completed"),
         ("stop", "#2f5fa5", "its turn to end"),
         ("kill", "#7b1f1c", "is killed"),
         ("end", "#333333", "ended"),

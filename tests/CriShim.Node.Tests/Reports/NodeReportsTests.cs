@@ -98,6 +98,79 @@ public sealed class NodeReportsTests
     }
 
     [Fact]
+    public async Task Reports_OfAnEmulatedSidecar_TellWhatIsShownOfItAlsoAfterARestartOfCrishim()
+    {
+        await using NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Sidecars = """[{"name":"proxy","kind":"init"}]""";
+        await bed.BeginAsync();
+        _ = await bed.IsMaskedAsync();
+        bed.Backend.Exit("c0", 7);
+        await bed.RunsAsync(1);
+        ExplainResponse before = await bed.Reports.ExplainAsync("pod", CancellationToken.None);
+        GetTimelineResponse drawn = bed.Reports.Timeline("pod");
+        await bed.EndAsync();
+
+        bed.Start();
+        await bed.Node.ReadyAsync(CancellationToken.None);
+        ExplainResponse after = await bed.Reports.ExplainAsync("pod", CancellationToken.None);
+
+        Assert.Equal(
+            ["ContainerStarted", "CompletionShown", "RestartDecided", "SidecarRestored"], before.Trail.Select(one => one.Kind));
+        foreach (ExplainResponse explained in (ExplainResponse[])[before, after])
+        {
+            Container proxy = Assert.Single(explained.Pod.Containers);
+            Assert.Equal(("running", "c1", "c0"), (proxy.State, proxy.ContainerId, proxy.ShownId));
+            Assert.Contains(explained.Statements, one => one.Container == "proxy"
+                && one.Text.StartsWith("is shown to the kubelet and other callers as completed, since ", StringComparison.Ordinal)
+                && one.Text.EndsWith("by the id c0: that id reaches whichever attempt runs", StringComparison.Ordinal));
+        }
+
+        Assert.Equal(before.Pod.Containers[0].ShownCompletedAt, after.Pod.Containers[0].ShownCompletedAt);
+        foreach (GetTimelineResponse timeline in (GetTimelineResponse[])[drawn, bed.Reports.Timeline("pod")])
+        {
+            Assert.Single(timeline.Rows.SelectMany(row => row.Marks), mark => mark.Kind == "completed");
+        }
+
+        JsonElement described = Parse(bed.Node.DescribeContainer("c0"));
+        Assert.Equal("c0", Text(described, "shownId"));
+        Assert.Equal(before.Pod.Containers[0].ShownCompletedAt.ToDateTimeOffset(), described.GetProperty("shownCompletedAt").GetDateTimeOffset());
+    }
+
+    [Fact]
+    public async Task Explain_AnEmulatedSidecarBeforeItsProbePasses_SaysWhatThePodWaitsFor()
+    {
+        await using NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Sidecars = """[{"name":"proxy","kind":"init","startupProbe":{"exec":{"command":["true"]}}}]""";
+        RelayHold probe = bed.Backend.Hold("ExecSync", HoldPoint.Received);
+        await bed.BeginAsync();
+        await probe.ReachedAsync();
+
+        ExplainResponse waiting = await bed.Reports.ExplainAsync("pod/proxy", CancellationToken.None);
+        probe.Release();
+        _ = await bed.IsMaskedAsync();
+        ExplainResponse shown = await bed.Reports.ExplainAsync("pod/proxy", CancellationToken.None);
+
+        const string Text = "has not started yet, by its startup probe";
+        Assert.Contains(waiting.Statements, one => one.Text.StartsWith(Text, StringComparison.Ordinal));
+        Assert.DoesNotContain(shown.Statements, one => one.Text.StartsWith(Text, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Explain_AnEmulatedSidecarThatHasEnded_SaysHowAndNotThatItCompleted()
+    {
+        await using NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Sidecars = """[{"name":"proxy","kind":"init"}]""";
+        await bed.BeginAsync();
+        _ = await bed.IsMaskedAsync();
+
+        await bed.StopSandboxAsync();
+
+        ExplainResponse explained = await bed.Reports.ExplainAsync("pod/proxy", CancellationToken.None);
+        Assert.Equal("exited", Assert.Single(explained.Pod.Containers).State);
+        Assert.Contains(explained.Statements, one => one.Text.StartsWith("does not run: attempt 0 ended with exit code 143", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task Describe_PodAndNode_AreJsonOfTheirOwn()
     {
         await using NodeBed bed = await NodeBed.StartAsync(options: options => options with { Version = "9.9" });

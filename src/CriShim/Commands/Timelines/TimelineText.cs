@@ -24,6 +24,7 @@ internal static class TimelineText
     [
         ("note", '•', Colour.None, "note"),
         ("gate", '◆', Colour.Yellow, "start gate opens"),
+        ("completed", '◇', Colour.Green, "is shown completed"),
         ("stop", '▽', Colour.Blue, "its turn to end"),
         ("kill", '▼', Colour.Red, "is killed"),
         ("end", '■', Colour.None, "ended"),
