@@ -120,7 +120,7 @@ internal static class Explanation
         if (container.ShownCompletedAt is { } completed)
         {
             yield return ($"is shown to the kubelet and other callers as completed, since {Clock(completed.ToDateTimeOffset())}, by the id "
-                + $"{Start(container.ShownId)}: that id reaches whichever attempt runs", false);
+                + $"{ReportText.Start(container.ShownId)}: that id reaches whichever attempt runs", false);
         }
         else if (container is { Kind: "emulated", State: "running" } && pod is { Teardown: null, IsLeftAlone: false } && mode == SupervisionMode.On)
         {
@@ -217,9 +217,6 @@ internal static class Explanation
     private static string Names(RepeatedField<string> names) => names.Count > 0 ? string.Join(", ", names) : "nothing";
 
     private static Statement Warn(string container, string text) => new() { Container = container, Text = text, IsWarning = true };
-
-    /// <summary>As much of an id as crictl shows.</summary>
-    internal static string Start(string id) => id[..Math.Min(13, id.Length)];
 
     /// <summary>UTC: an operator may sit anywhere.</summary>
     private static string Clock(DateTimeOffset at) => at.UtcDateTime.ToString("HH:mm:ss'Z'", CultureInfo.InvariantCulture);

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using CriShim.Discovery;
+using CriShim.Node.Reports;
 using CriShim.Node.Tests.Support;
 using CriShim.Protocol.Admin.V1;
 using CriShim.Protocol.Runtime.V1;
@@ -168,6 +169,48 @@ public sealed class NodeReportsTests
         ExplainResponse explained = await bed.Reports.ExplainAsync("pod/proxy", CancellationToken.None);
         Assert.Equal("exited", Assert.Single(explained.Pod.Containers).State);
         Assert.Contains(explained.Statements, one => one.Text.StartsWith("does not run: attempt 0 ended with exit code 143", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Page_OfANodeWithMorePodsThanAskedFor_HasThoseInTroubleFirst()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync(options: options => options with
+        {
+            Restart = options.Restart with { ErrorExit = options.Restart.ErrorExit with { FirstDelay = TimeSpan.FromHours(1), MaxDelay = TimeSpan.FromHours(1) } },
+        });
+        foreach (string sandbox in (string[])["sandbox-1", "sandbox-2"])
+        {
+            bed.RunSandbox(sandbox);
+            await bed.RunAsync(NodeBed.Create(sandbox: sandbox));
+        }
+
+        bed.Backend.Exit("c1", 3);
+        await Condition.BecomesTrueAsync("one is down", NodeBed.Patience, () => bed.Reports.Page(1, 10).Down == 1);
+        NodePage page = bed.Reports.Page(1, 10);
+
+        Assert.Equal((3, 3), (page.All, page.Sidecars));
+        PodPage pod = Assert.Single(page.Pods);
+        Assert.Equal(("sandbox-1", "proxy"), (pod.Pod.SandboxId, Assert.Single(pod.Down)));
+        // As explain and timeline tell it.
+        ExplainResponse explained = await bed.Reports.ExplainAsync("sandbox-1", CancellationToken.None);
+        Assert.Equal(explained.Trail, pod.Trail);
+        Assert.Equal(["RestartDecided"], bed.Reports.Page(1, 1).Pods[0].Trail.Select(one => one.Kind));
+        TimelineRow row = Assert.Single(pod.Timeline.Rows);
+        Assert.Equal(["running", "backing off"], row.Bars.Select(bar => bar.Kind));
+        Assert.Equal(["death"], row.Marks.Select(mark => mark.Kind));
+    }
+
+    [Fact]
+    public async Task Page_OfAPodThatHasEnded_CallsNothingDown()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+
+        await bed.StopSandboxAsync();
+
+        NodePage page = bed.Reports.Page(10, 10);
+        Assert.Equal((1, 0, 0), (page.All, page.Sidecars, page.Down));
+        Container proxy = Assert.Single(Assert.Single(page.Pods).Pod.Containers);
+        Assert.Equal(("exited", "the pod ends, and it was this container's turn to end"), (proxy.State, proxy.Why));
     }
 
     [Fact]
