@@ -142,7 +142,8 @@ internal sealed class ChaosRun : IAsyncDisposable
     public async Task<ChaosKubelet.PodWorker> AddPodAsync()
     {
         int number = _numbers++;
-        string name = $"c{number}";
+        // Told from the pods of other labs, which run beside this one: what is looked for in /proc is looked for by name.
+        string name = $"lab{Containerd.Folder.Split('-')[^1]}-{number}";
         string folder = Directory.CreateDirectory(Path.Combine(_folder, name)).FullName;
         var pod = new ChaosPod(name, folder, _lab.Kubelet, Containerd.CgroupParent, ChaosPod.Shape(number));
         await File.WriteAllTextAsync(Path.Combine(_folder, "manifests", $"{name}.yaml"), pod.Manifest());
