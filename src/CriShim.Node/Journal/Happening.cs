@@ -1,3 +1,4 @@
+using System.Globalization;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Supervisor;
 
@@ -190,11 +191,12 @@ public sealed record GateOpened(GateReason Reason) : Happening
     {
         GateReason.Passed => "its startup probe passed",
         GateReason.TookTooLong => "its startup probe did not pass in the time that a start may be held",
+        GateReason.GivenUp => "it died too often, and is given up",
         GateReason.PodEnds => "the pod ends",
         _ => Reason.ToString(),
     };
 
-    public override bool IsWarning => Reason == GateReason.TookTooLong;
+    public override bool IsWarning => Reason is GateReason.TookTooLong or GateReason.GivenUp;
 }
 
 /// <summary>A startup probe is not run, and counts as passed.</summary>
@@ -203,6 +205,18 @@ public sealed record ProbeNotRun(string Fault) : Happening
     public override string Kind => nameof(ProbeNotRun);
 
     public override string Words => $"its startup probe is not run, and counts as passed: {Fault}";
+
+    public override bool IsWarning => true;
+}
+
+/// <summary>An emulated sidecar's startup probe failed as often as it may: crishim stops it, as a kubelet would.</summary>
+/// <param name="Failures">In a row.</param>
+public sealed record StartupFailed(int Failures) : Happening
+{
+    public override string Kind => nameof(StartupFailed);
+
+    public override string Words =>
+        string.Create(CultureInfo.InvariantCulture, $"its startup probe failed {(Failures == 1 ? "once" : $"{Failures} times")}, and it is stopped");
 
     public override bool IsWarning => true;
 }

@@ -210,6 +210,12 @@ public sealed class NodeJournal
         Note(new ProbeNotRun(fault) { At = Now, Pod = pod, Container = container, ContainerId = id });
     }
 
+    internal void StartupFailed(PodName pod, string container, string id, int failures)
+    {
+        _log.StartupFailed(container, pod.SandboxId, id, failures);
+        Note(new StartupFailed(failures) { At = Now, Pod = pod, Container = container, ContainerId = id });
+    }
+
     // ---- Ends --------------------------------------------------------------------------------------------------------
 
     internal void StopHeld(PodName pod, string container, string id)

@@ -126,7 +126,8 @@ internal static class Explanation
         {
             yield return ("other containers' starts wait for its startup probe", false);
         }
-        else if (StartedBefore(container, view) is { } main)
+
+        if (StartedBefore(container, view) is { } main)
         {
             yield return ($"has a startup probe, but comes after main container {main} in the spec: the kubelet starts one after another, "
                 + "so that one did not wait for it. Put it first in the pod's spec to have the others wait", true);

@@ -198,6 +198,9 @@ internal static class PodTimeline
                 case StopSent sent:
                     Mark(row, sent.Grace > TimeSpan.Zero ? "stop" : "kill", one.At, one.Words);
                     break;
+                case StartupFailed:
+                    Mark(row, "stop", one.At, one.Words);
+                    break;
                 case ReplacementFailed or StopFailed or HookFailed or RestartCancelled or ProbeNotRun:
                     Mark(row, "note", one.At, one.Words);
                     break;

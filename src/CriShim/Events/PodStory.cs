@@ -18,6 +18,7 @@ internal sealed class PodStory(Action<PodEvent> record) : IHappeningListener
             SidecarGivenUp => "SidecarGivenUp",
             MainsCompleted => "SidecarCompleted",
             GateOpened { Reason: not GateReason.Passed } or ProbeNotRun => "StartGateOpened",
+            StartupFailed => "StartupProbeFailed",
             AnnotationWrong => "BadAnnotation",
 
             // Not of each pod's end, but of those that crishim put in order, or that took too long.
@@ -38,6 +39,9 @@ internal sealed class PodStory(Action<PodEvent> record) : IHappeningListener
                 Reason = reason,
                 Message = happening.Container is { } container ? $"Container {container}: {happening.Words}" : $"Pod: {happening.Words}",
                 IsWarning = happening.IsWarning,
+
+                // What is wrong with one annotation is not more of what is wrong with another.
+                CountsByMessage = happening is AnnotationWrong,
             });
         }
     }

@@ -24,6 +24,7 @@ internal sealed class HappeningMetrics : IHappeningListener
     private readonly Counter<long> _failures;
     private readonly Counter<long> _holds;
     private readonly Counter<long> _gates;
+    private readonly Counter<long> _startupFailures;
     private readonly Counter<long> _stops;
     private readonly Counter<long> _overruns;
     private readonly Counter<long> _completions;
@@ -46,6 +47,8 @@ internal sealed class HappeningMetrics : IHappeningListener
             "crishim.replacement_failures", description: "Calls for a replacement that failed, by the backend's method.");
         _holds = meter.CreateCounter<long>("crishim.holds", description: "Callers' calls that were made to wait, by what they wanted.");
         _gates = meter.CreateCounter<long>("crishim.gates_opened", description: "Sidecars that others' starts wait for no more, by reason.");
+        _startupFailures = meter.CreateCounter<long>(
+            "crishim.startup_failures", description: "Emulated sidecars that were stopped, for their startup probe had failed too often.");
         _stops = meter.CreateCounter<long>("crishim.stops", description: "Stops that crishim sent itself, for their turn had come.");
         _teardown = meter.CreateHistogram(
             "crishim.teardown.duration", "s", "Time from a pod's deletion, or its sandbox's stop, until the sandbox was stopped.",
@@ -72,7 +75,7 @@ internal sealed class HappeningMetrics : IHappeningListener
             _holds.Add(0, Label("call", call));
         }
 
-        foreach (Counter<long> counter in (ReadOnlySpan<Counter<long>>)[_backOffs, _giveUps, _stops, _overruns, _completions, _annotationErrors])
+        foreach (Counter<long> counter in (ReadOnlySpan<Counter<long>>)[_backOffs, _giveUps, _startupFailures, _stops, _overruns, _completions, _annotationErrors])
         {
             counter.Add(0);
         }
@@ -115,6 +118,9 @@ internal sealed class HappeningMetrics : IHappeningListener
                 break;
             case GateOpened gate:
                 _gates.Add(1, Label("reason", gate.Reason.ToString()));
+                break;
+            case StartupFailed:
+                _startupFailures.Add(1);
                 break;
             case StopSent:
                 _stops.Add(1);
