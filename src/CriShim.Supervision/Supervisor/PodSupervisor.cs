@@ -589,6 +589,11 @@ public sealed partial class PodSupervisor
             _teardown.EndServing(now);
             _teardown.EndCompleted(now);
             _teardown.Advance(now);
+            foreach (Lineage lineage in _lineages.Values.Where(lineage => lineage.IsGateGivenUp))
+            {
+                OpenGate(lineage, GateReason.GivenUp);
+            }
+
             if (_gateUntil is { } until && (now >= until || _pod.TerminatingSince is not null))
             {
                 OpenGates(now >= until ? GateReason.TookTooLong : GateReason.PodEnds);
