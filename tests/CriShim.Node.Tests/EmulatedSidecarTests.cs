@@ -50,6 +50,8 @@ public sealed class EmulatedSidecarTests
 
         _ = await bed.IsMaskedAsync();
         Assert.Contains("\"completedId\":\"c0\"", bed.Record(), StringComparison.Ordinal);
+        Assert.Equal(
+            ["ContainerStarted", "CompletionNotRecorded", "CompletionShown"], bed.Journal.Of(Sandbox).Select(one => one.Kind));
     }
 
     [Fact]

@@ -193,7 +193,7 @@ internal static class ServeProcess
             Mode = SettingRules.NameOf(configuration.Supervision.Mode),
             Checks = checks,
             Sources = discovery?.Index.Sources ?? [],
-            Pods = [.. supervision.Overview().Select(pod => (pod, supervision.Journal.Of(pod.SandboxId)))],
+            Node = supervision.Reports.Page(StatusPageHtml.MaxPods, StatusPageHtml.MaxEvents),
         }));
         try
         {

@@ -31,6 +31,8 @@ internal sealed class StandInReports : INodeReports
 
     public Task<ExplainResponse> ExplainAsync(string subject, CancellationToken cancellationToken) => Task.FromResult(Asked(subject, Explained));
 
+    public NodePage Page(int mostPods, int mostEvents) => new([], 0, 0, 0);
+
     public GetTimelineResponse Timeline(string subject) => Asked(subject, Drawn);
 
     public Task<GetEventsResponse> EventsAsync(long cursor, TimeSpan wait, string subject, CancellationToken cancellationToken)

@@ -26,6 +26,13 @@ public sealed class PodStoryTests
             "Container proxy: its turn to end: it has 5s" },
         { new TeardownEnded(TimeSpan.FromSeconds(40), TimeSpan.FromSeconds(10)) { At = default, Pod = Pod }, "OrderedTeardown", true,
             "Pod: has ended after 40s, 10s after its grace" },
+        { new CompletionShown { At = default, Pod = Pod, Container = "proxy" }, "SidecarStarted", false,
+            "Container proxy: has started, and runs on; the kubelet and other callers are shown that it completed" },
+        { new CompletionNotRecorded { At = default, Pod = Pod, Container = "proxy" }, "SidecarNotRecorded", true, "Container proxy: has started, and can't" },
+        { new StartupFailed(3) { At = default, Pod = Pod, Container = "proxy" }, "SidecarStartupFailed", true,
+            "Container proxy: failed its startup probe 3 times in a row, and is stopped" },
+        { new LeftAlone(Decision() with { Kind = DecisionKind.StandDown, Reason = StandDownReason.StartupFailed }) { At = default, Pod = Pod, Container = "proxy" },
+            "SidecarStartupFailed", true, "Container proxy: attempt 2 ended with exit code 1: left alone: it ended before it had started" },
         { new AnnotationWrong("crishim.io/sidecars[0].kind: must be native, init or plain") { At = default, Pod = Pod }, "BadAnnotation", true,
             "Pod: annotation crishim.io/sidecars[0].kind: must be native, init or plain" },
     };
@@ -49,6 +56,8 @@ public sealed class PodStoryTests
         story.Happened(new GateOpened(GateReason.Passed) { At = default, Pod = Pod, Container = "proxy" });
         story.Happened(new TeardownEnded(TimeSpan.FromSeconds(1), TimeSpan.Zero) { At = default, Pod = Pod });
         story.Happened(new StopHeld { At = default, Pod = Pod, Container = "proxy" });
+        story.Happened(new StopSent(TimeSpan.FromSeconds(30)) { At = default, Pod = Pod, Container = "proxy", HasFailedToStart = true });
+        story.Happened(new RemovalRefused { At = default, Pod = Pod, Container = "proxy" });
 
         Assert.Empty(_events);
     }

@@ -59,14 +59,14 @@ public sealed partial class OperatorSiteTests : IDisposable
     }
 
     [Fact]
-    public async Task Metrics_OfAServingProcess_AreAllExplainedInTheReadme()
+    public async Task Metrics_OfAServingProcess_AreAllExplainedInOperations()
     {
-        string readme = await File.ReadAllTextAsync(Path.Combine(Root(), "README.md"));
+        string operations = await File.ReadAllTextAsync(Path.Combine(Root(), "systemd", "operations.md"));
         (string text, _) = await ScrapeAsync(accept: null);
 
         Assert.All(
             Help().Matches(text).Select(match => match.Groups[1].Value),
-            name => Assert.True(readme.Contains($"`{name}`", StringComparison.Ordinal), $"README.md does not explain {name}"));
+            name => Assert.True(operations.Contains($"`{name}`", StringComparison.Ordinal), $"operations.md does not explain {name}"));
     }
 
     [Fact]
