@@ -82,14 +82,14 @@ public sealed class DocumentedCommandsTests
     public async Task Documents_InTheSourceTree_DoWhatTheySay(string which)
     {
         DocumentBlock block = Blocks(DocumentBlock.Source).Single(block => $"{block}" == which);
-        // Built it is already: this executable is tested here. What runs all tests, or measures for an hour, or takes away what others
-        // need is only looked at.
+        // Built it is already: this executable is tested here, and what demonstrates it was built with the tests. What runs all tests, or
+        // measures for an hour, or takes away what others need is only looked at.
         const string prelude = """
             set -euo pipefail
             make() {
                 case " $* " in
                 *" test "* | *" test-node "* | *" bench "* | *" proof "* | *" clean "*) command make --dry-run "$@" ;;
-                *) command make --old-file=build --old-file=deps "$@" ;;
+                *) command make --old-file=build --old-file=deps CONFIGURATION=Debug "$@" ;;
                 esac
             }
 

@@ -51,5 +51,6 @@ public sealed record PodEventOptions
 
     public TimeSpan CallTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>Between two tries, also where the API server asks for more by <c>Retry-After</c>.</summary>
     public TimeSpan MaxRetryDelay { get; init; } = TimeSpan.FromMinutes(1);
 }

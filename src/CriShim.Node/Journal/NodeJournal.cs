@@ -31,11 +31,17 @@ public sealed class NodeJournal
     private readonly NodeLog _log;
     private readonly IReadOnlyList<IHappeningListener> _listeners;
     private readonly TimeProvider _time;
+    private readonly Func<string, bool> _isThere;
     private TaskCompletionSource _news = NewSignal();
     private long _last;
 
-    internal NodeJournal(NodeLog log, IReadOnlyList<IHappeningListener> listeners, TimeProvider time)
+    /// <param name="log">Where it logs.</param>
+    /// <param name="listeners">Who else is told.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="isThere">Whether a sandbox is supervised, and will be told to be gone by <see cref="Forget(string)"/>.</param>
+    internal NodeJournal(NodeLog log, IReadOnlyList<IHappeningListener> listeners, TimeProvider time, Func<string, bool> isThere)
     {
+        _isThere = isThere;
         _log = log;
         _listeners = listeners;
         _time = time;
@@ -334,12 +340,18 @@ public sealed class NodeJournal
                 return;
             }
 
-            trail.IsGone = true;
-            _gone.Enqueue(sandboxId);
-            while (_gone.Count > GoneSandboxes)
-            {
-                _ = _trails.Remove(_gone.Dequeue());
-            }
+            Forget(sandboxId, trail);
+        }
+    }
+
+    /// <summary>Under the lock.</summary>
+    private void Forget(string sandboxId, Trail trail)
+    {
+        trail.IsGone = true;
+        _gone.Enqueue(sandboxId);
+        while (_gone.Count > GoneSandboxes)
+        {
+            _ = _trails.Remove(_gone.Dequeue());
         }
     }
 
@@ -364,6 +376,11 @@ public sealed class NodeJournal
             if (!_trails.TryGetValue(sandboxId, out Trail? trail))
             {
                 _trails.Add(sandboxId, trail = new Trail());
+                if (!_isThere(sandboxId))
+                {
+                    // What a call that was still under way tells of a sandbox that was forgotten: nobody will say again that it is gone.
+                    Forget(sandboxId, trail);
+                }
             }
 
             Keep(trail.Kept, happening, PerSandbox);

@@ -265,6 +265,36 @@ public sealed class NodeJournalTests
     }
 
     [Fact]
+    public void Forget_ASandboxThatIsHeardOfOnceMoreLater_IsForgottenAgain()
+    {
+        var there = new HashSet<string>();
+        NodeJournal journal = Create(there.Contains);
+        for (int i = 0; i <= NodeJournal.GoneSandboxes; i++)
+        {
+            LiveAndDie($"s{i}");
+        }
+
+        // Its removal was under way when it was forgotten, and took long.
+        journal.Started(Pod with { SandboxId = "s0" }, "a", "c", 1, isReplacement: true);
+        Assert.Single(journal.Of("s0"));
+        for (int i = 0; i < NodeJournal.GoneSandboxes; i++)
+        {
+            LiveAndDie($"t{i}");
+        }
+
+        Assert.Empty(journal.Of("s0"));
+        Assert.Equal(NodeJournal.GoneSandboxes, journal.Gone.Count);
+
+        void LiveAndDie(string sandboxId)
+        {
+            _ = there.Add(sandboxId);
+            journal.Started(Pod with { SandboxId = sandboxId }, "a", "c", 0, isReplacement: false);
+            _ = there.Remove(sandboxId);
+            journal.Forget(sandboxId);
+        }
+    }
+
+    [Fact]
     public void Why_EveryReason_IsASentenceForAnOperator()
     {
         foreach (StandDownReason reason in Enum.GetValues<StandDownReason>())
@@ -292,7 +322,8 @@ public sealed class NodeJournalTests
         return bed;
     }
 
-    private static NodeJournal Create() => new(new NodeLog(NullLogger.Instance), [], TimeProvider.System);
+    private static NodeJournal Create(Func<string, bool>? isThere = null) =>
+        new(new NodeLog(NullLogger.Instance), [], TimeProvider.System, isThere ?? (static _ => true));
 
     private static Task KeptAsync(NodeBed bed, string kind) => Condition.BecomesTrueAsync(
         $"{kind} is kept", NodeBed.Patience, () => bed.Journal.Of(NodeBed.Sandbox).Any(one => one.Kind == kind));

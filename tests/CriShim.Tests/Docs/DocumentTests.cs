@@ -209,7 +209,7 @@ public sealed partial class DocumentTests(ITestOutputHelper output) : IDisposabl
         NoAnchor().Replace(heading.TrimStart('#').Trim().ToLowerInvariant(), "").Replace(' ', '-');
 
     // Up to what ends a command in a shell, and in the prose.
-    [GeneratedRegex(@"(?:^|[\s(/])crishim ((?:serve|drain|pods|explain|events|timeline|doctor|version|completion|manual)[^#|&;<>()]*)")]
+    [GeneratedRegex(@"(?:^|[\s(/])crishim ((?:serve|drain|pods|explain|events|timeline|doctor|version|completion|manual)\b[^#|&;<>()]*)")]
     private static partial Regex CrishimCall();
 
     [GeneratedRegex(@"^([a-z-]+):(?: .*)? ##", RegexOptions.Multiline)]
