@@ -41,7 +41,7 @@ public sealed class CrishimProcess : IAsyncDisposable
         var crishim = Launch(environment, listenPath, containerdPath, folder, more);
         try
         {
-            await Condition.BecomesTrueAsync($"crishim serves on {listenPath}", TimeSpan.FromSeconds(20), () =>
+            await Condition.BecomesTrueAsync($"crishim serves on {listenPath}", TimeSpan.FromSeconds(60), () =>
             {
                 if (crishim.HasExited)
                 {
@@ -125,7 +125,7 @@ public sealed class CrishimProcess : IAsyncDisposable
         if (!_process.HasExited)
         {
             Kernel.Signal(_process.Id, Kernel.SigKill);
-            await ExitAsync(TimeSpan.FromSeconds(20)).ConfigureAwait(false);
+            await ExitAsync(TimeSpan.FromSeconds(60)).ConfigureAwait(false);
         }
     }
 
