@@ -14,6 +14,8 @@ VERSION := $(shell sed -n 's|.*<Version>\(.*\)</Version>.*|\1|p' Directory.Build
 # Of the package: a build of one's own gets a higher one by, say, DEB_VERSION=$(VERSION)+1.
 DEB_VERSION ?= $(VERSION)
 DOTNET := dotnet
+# Of the demonstration; the executable is always optimised.
+CONFIGURATION ?= Release
 export DOTNET_NOLOGO := 1
 export DOTNET_CLI_TELEMETRY_OPTOUT := 1
 
@@ -32,8 +34,8 @@ build: ## one native executable: out/crishim
 
 run: build ## see it work: a small pod driven through crishim, with the running containerd or a private one
 	@tests/lab/packages.sh lab
-	@log=$$(mktemp); $(DOTNET) build tests/CriShim.Demo -c Release -v quiet --nologo >$$log 2>&1 || { cat $$log; rm $$log; exit 1; }; rm $$log
-	@CRISHIM_BIN=$(OUT)/crishim exec $(DOTNET) tests/CriShim.Demo/bin/Release/net10.0/CriShim.Demo.dll
+	@log=$$(mktemp); $(DOTNET) build tests/CriShim.Demo -c $(CONFIGURATION) -v quiet --nologo >$$log 2>&1 || { cat $$log; rm $$log; exit 1; }; rm $$log
+	@CRISHIM_BIN=$(OUT)/crishim exec $(DOTNET) tests/CriShim.Demo/bin/$(CONFIGURATION)/net10.0/CriShim.Demo.dll
 
 test: deps build ## all tests, those on a real containerd included; ends with: N passed, N failed, N skipped
 	@CRISHIM_BIN=$(OUT)/crishim tests/run.sh $(OUT)/test-results

@@ -22,6 +22,9 @@ public sealed record PodEvent
     public required string Message { get; init; }
 
     public bool IsWarning { get; init; }
+
+    /// <summary>Only what has the same message is counted in one Event; else the last message stands for all.</summary>
+    public bool CountsByMessage { get; init; }
 }
 
 /// <summary>How Events are written.</summary>

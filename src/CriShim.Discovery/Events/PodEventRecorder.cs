@@ -100,7 +100,7 @@ public sealed partial class PodEventRecorder
             return;
         }
 
-        var key = new Key(happened.Namespace, happened.Pod, happened.Uid, happened.Container, happened.Reason);
+        var key = new Key(happened.Namespace, happened.Pod, happened.Uid, happened.Container, happened.Reason, happened.CountsByMessage ? happened.Message : null);
         lock (_lock)
         {
             if (_waiting.TryGetValue(key, out Entry? same))
@@ -437,7 +437,7 @@ public sealed partial class PodEventRecorder
     [GeneratedRegex(@"\A[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\z", RegexOptions.CultureInvariant)]
     private static partial Regex DnsName();
 
-    private readonly record struct Key(string Namespace, string Pod, string Uid, string? Container, string Reason);
+    private readonly record struct Key(string Namespace, string Pod, string Uid, string? Container, string Reason, string? Message);
 
     private sealed record Written(string Name, int Count, DateTimeOffset At);
 

@@ -193,11 +193,12 @@ public sealed record GateOpened(GateReason Reason) : Happening
     {
         GateReason.Passed => "its startup probe passed",
         GateReason.TookTooLong => "its startup probe did not pass in the time that a start may be held",
+        GateReason.GivenUp => "it died too often, and is given up",
         GateReason.PodEnds => "the pod ends",
         _ => Reason.ToString(),
     };
 
-    public override bool IsWarning => Reason == GateReason.TookTooLong;
+    public override bool IsWarning => Reason is GateReason.TookTooLong or GateReason.GivenUp;
 }
 
 /// <summary>A startup probe is not run, and counts as passed.</summary>

@@ -83,6 +83,9 @@ public enum GateReason
     /// <summary>It took longer than a caller's start may be held (rule 22).</summary>
     TookTooLong,
 
+    /// <summary>The sidecar died too often, and is left to the kubelet.</summary>
+    GivenUp,
+
     /// <summary>The pod ends.</summary>
     PodEnds,
 }

@@ -16,19 +16,8 @@ internal static class CommandLine
 
     public static async Task<int> RunAsync(string[] args, TextWriter output, TextWriter error)
     {
-        var root = new RootCommand("Stands between the kubelet and containerd: forwards CRI calls and looks after sidecars.");
         var serve = new ServeCommand();
-        root.Add(serve.Command);
-        root.Add(new DrainCommand(new KubeletEvidence(), new QueuedShutdown(), [Environment.ProcessPath!], TimeProvider.System).Command);
-        root.Add(new PodsCommand(TimeProvider.System).Command);
-        root.Add(new ExplainCommand().Command);
-        root.Add(new EventsCommand(TimeProvider.System).Command);
-        root.Add(new TimelineCommand().Command);
-        root.Add(new DoctorCommand("", TimeProvider.System).Command);
-        root.Add(VersionCommand.Create());
-        root.Add(CompletionCommand.Create());
-        root.Add(ManualCommand.Create(root));
-        ParseResult parse = root.Parse(args, Parsing);
+        ParseResult parse = Create(serve).Parse(args, Parsing);
         try
         {
             if (parse.Errors.Count > 0)
@@ -50,6 +39,23 @@ internal static class CommandLine
             await error.WriteLineAsync($"crishim: {e}");
             return ExitCode.Failure;
         }
+    }
+
+    /// <summary>All commands.</summary>
+    internal static RootCommand Create(ServeCommand serve)
+    {
+        var root = new RootCommand("Stands between the kubelet and containerd: forwards CRI calls and looks after sidecars.");
+        root.Add(serve.Command);
+        root.Add(new DrainCommand(new KubeletEvidence(), new QueuedShutdown(), [Environment.ProcessPath!], TimeProvider.System).Command);
+        root.Add(new PodsCommand(TimeProvider.System).Command);
+        root.Add(new ExplainCommand().Command);
+        root.Add(new EventsCommand(TimeProvider.System).Command);
+        root.Add(new TimelineCommand().Command);
+        root.Add(new DoctorCommand("", TimeProvider.System).Command);
+        root.Add(VersionCommand.Create());
+        root.Add(CompletionCommand.Create());
+        root.Add(ManualCommand.Create(root));
+        return root;
     }
 
     private static int ReportUsage(ParseResult parse, ServeCommand serve, TextWriter error)

@@ -44,6 +44,9 @@ internal sealed class PodStory(Action<PodEvent> record) : IHappeningListener
                 Reason = reason,
                 Message = happening.Container is { } container ? $"Container {container}: {happening.Words}" : $"Pod: {happening.Words}",
                 IsWarning = happening.IsWarning,
+
+                // What is wrong with one annotation is not more of what is wrong with another.
+                CountsByMessage = happening is AnnotationWrong,
             });
         }
     }

@@ -91,6 +91,22 @@ public sealed class PodEventRecorderTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Record_WhatCountsByMessage_IsAnEventForEach()
+    {
+        PodEventRecorder recorder = Start();
+        foreach (string fault in (ReadOnlySpan<string>)["sidecars[0] is wrong", "supervise is wrong", "sidecars[0] is wrong"])
+        {
+            recorder.Record(Event("BadAnnotation", fault) with { CountsByMessage = true });
+        }
+
+        await GotAsync(2);
+
+        Assert.Equal(
+            [("sidecars[0] is wrong", 2), ("supervise is wrong", 1)],
+            _got.Select(call => ((string)call.Body["message"]!, (int)call.Body["count"]!)));
+    }
+
+    [Fact]
     public async Task Record_TheSameAfterTheWindow_IsANewEvent()
     {
         PodEventRecorder recorder = Start();

@@ -11,7 +11,7 @@ using Grpc.Core;
 namespace CriShim.Tests.Commands;
 
 /// <summary>pods, explain, events, timeline and version, as an operator's shell sees them.</summary>
-public sealed class OperatorCommandsTests : IAsyncDisposable
+public sealed class OperatorCommandsTests : IAsyncLifetime
 {
     private static readonly DateTimeOffset Noon = new(2026, 5, 1, 12, 0, 0, TimeSpan.Zero);
 
@@ -20,7 +20,9 @@ public sealed class OperatorCommandsTests : IAsyncDisposable
 
     public OperatorCommandsTests() => _bed = new AdminBed(_directory);
 
-    public async ValueTask DisposeAsync()
+    public Task InitializeAsync() => Task.CompletedTask;
+
+    public async Task DisposeAsync()
     {
         await _bed.DisposeAsync();
         _directory.Dispose();

@@ -20,6 +20,8 @@ public sealed class PodStoryTests
         { new SidecarGivenUp(Decision()) { At = default, Pod = Pod, Container = "proxy" }, "SidecarGivenUp", true, "Container proxy: attempt 2 ended" },
         { new MainsCompleted { At = default, Pod = Pod }, "SidecarCompleted", false, "Pod: all main containers have completed" },
         { new GateOpened(GateReason.TookTooLong) { At = default, Pod = Pod, Container = "proxy" }, "StartGateOpened", true, "Container proxy: other" },
+        { new GateOpened(GateReason.GivenUp) { At = default, Pod = Pod, Container = "proxy" }, "StartGateOpened", true,
+            "Container proxy: other containers wait for it no more: it died too often, and is given up" },
         { new GateOpened(GateReason.PodEnds) { At = default, Pod = Pod, Container = "proxy" }, "StartGateOpened", false, "Container proxy: other" },
         { new ProbeNotRun("no port") { At = default, Pod = Pod, Container = "proxy" }, "StartGateOpened", true, "Container proxy: its startup probe" },
         { new StopSent(TimeSpan.FromSeconds(5)) { At = default, Pod = Pod, Container = "proxy" }, "OrderedTeardown", false,
@@ -70,6 +72,15 @@ public sealed class PodStoryTests
         story.Happened(new StopSent(TimeSpan.FromSeconds(3)) { At = default, Pod = Pod, Container = "proxy" });
 
         Assert.Single(_events.DistinctBy(told => (told.Uid, told.Container, told.Reason)));
+    }
+
+    [Fact]
+    public void Happened_TwoFaultyAnnotations_AreNotCountedInOne()
+    {
+        var story = new PodStory(_events.Add);
+        story.Happened(new AnnotationWrong("crishim.io/sidecars[0].kind: must be native, init or plain") { At = default, Pod = Pod });
+
+        Assert.True(Assert.Single(_events).CountsByMessage);
     }
 
     private static RestartDecision Decision() => new()

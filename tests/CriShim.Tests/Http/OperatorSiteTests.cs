@@ -6,6 +6,7 @@ using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using CriShim.Linux.Tests;
 using CriShim.Tests.Serving;
+using CriShim.TestSupport;
 
 namespace CriShim.Tests.Http;
 
@@ -60,14 +61,14 @@ public sealed partial class OperatorSiteTests : IDisposable
     }
 
     [Fact]
-    public async Task Metrics_OfAServingProcess_AreAllExplainedInTheReadme()
+    public async Task Metrics_OfAServingProcess_AreAllExplainedInOperations()
     {
-        string readme = await File.ReadAllTextAsync(Path.Combine(Root(), "README.md"));
+        string operations = await File.ReadAllTextAsync(Path.Combine(Root(), "systemd", "operations.md"));
         (string text, _) = await ScrapeAsync(accept: null);
 
         Assert.All(
             Help().Matches(text).Select(match => match.Groups[1].Value),
-            name => Assert.True(readme.Contains($"`{name}`", StringComparison.Ordinal), $"README.md does not explain {name}"));
+            name => Assert.True(operations.Contains($"`{name}`", StringComparison.Ordinal), $"operations.md does not explain {name}"));
     }
 
     [Fact]
@@ -81,16 +82,14 @@ public sealed partial class OperatorSiteTests : IDisposable
     }
 
     [Fact]
-    public async Task Alerts_EachOfThem_IsExplainedInTheReadmeAndSeenToFire()
+    public async Task Alerts_EachOfThem_IsSeenToFireAndToKeepQuiet()
     {
-        string readme = await File.ReadAllTextAsync(Path.Combine(Root(), "README.md"));
         string tests = (await File.ReadAllTextAsync(Path.Combine(Root(), "tests/CriShim.Tests/Metrics/alerts.test.yaml"))).ReplaceLineEndings("\n");
         string[] alerts = [.. Alert().Matches(await File.ReadAllTextAsync(Monitoring("alerts.yaml"))).Select(match => match.Groups[1].Value)];
 
         Assert.NotEmpty(alerts);
         Assert.All(alerts, alert =>
         {
-            Assert.True(readme.Contains($"| `{alert}` |", StringComparison.Ordinal), $"README.md does not explain {alert}");
             Assert.True(
                 tests.Contains($"alertname: {alert}\n        exp_alerts:\n          - exp_labels", StringComparison.Ordinal), $"no test has {alert} fire");
             Assert.True(tests.Contains($"alertname: {alert}, exp_alerts: []", StringComparison.Ordinal), $"no test has {alert} keep quiet");
@@ -125,7 +124,7 @@ public sealed partial class OperatorSiteTests : IDisposable
     [Fact]
     public async Task Probes_WithoutContainerd_AreAliveAndNotReady()
     {
-        int port = FreePort();
+        int port = FreePort.Take();
         await using CrishimProcess crishim = Serve(port);
         Assert.Equal("READY=1", await crishim.Notified());
         using var client = new HttpClient();
@@ -162,7 +161,7 @@ public sealed partial class OperatorSiteTests : IDisposable
 
     private async Task<(string Text, string ContentType)> ScrapeAsync(string? accept)
     {
-        int port = FreePort();
+        int port = FreePort.Take();
         await using CrishimProcess crishim = Serve(port);
         Assert.Equal("READY=1", await crishim.Notified());
         using var client = new HttpClient();
@@ -257,12 +256,5 @@ public sealed partial class OperatorSiteTests : IDisposable
         File.WriteAllText(
             path, "apiVersion: crishim.io/v1alpha1\nkind: CriShimConfiguration\ntracing: {endpoint: \"http://127.0.0.1:1\"}\n");
         return path;
-    }
-
-    private static int FreePort()
-    {
-        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.LocalEndPoint!).Port;
     }
 }

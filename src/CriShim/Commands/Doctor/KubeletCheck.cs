@@ -13,8 +13,8 @@ internal sealed class KubeletCheck : ICheck
     /// <summary>Where a kubelet's settings are kept, also while it does not run.</summary>
     private static readonly string[] Places =
     [
-        "/var/lib/kubelet/kubeadm-flags.env", "/var/lib/kubelet/config.yaml", "/etc/kubernetes/kubelet-config.yaml", "/etc/default/kubelet",
-        "/etc/sysconfig/kubelet", "/etc/systemd/system/kubelet.service",
+        "/var/lib/kubelet/kubeadm-flags.env", "/var/lib/kubelet/config.yaml", "/var/lib/kubelet/instance-config.yaml",
+        "/etc/kubernetes/kubelet-config.yaml", "/etc/default/kubelet", "/etc/sysconfig/kubelet", "/etc/systemd/system/kubelet.service",
     ];
 
     public string Area => "kubelet";
