@@ -7,7 +7,7 @@ using Grpc.Core;
 namespace CriShim.RealContainerd.Tests.Chaos;
 
 /// <summary>What is done to a <see cref="ChaosRun"/>, each time with what the seed says.</summary>
-internal sealed class ChaosFaults(ChaosRun run, Random random, TimeSpan longestPause)
+internal sealed class ChaosFaults(ChaosRun run, Random random, TimeSpan longestPause) : IDisposable
 {
     private readonly SemaphoreSlim _crishim = new(1), _containerd = new(1);
     private readonly Lock _dice = new();
@@ -20,6 +20,12 @@ internal sealed class ChaosFaults(ChaosRun run, Random random, TimeSpan longestP
     public IReadOnlyDictionary<string, int> Counts => _counts;
 
     public int Total => _counts.Values.Sum();
+
+    public void Dispose()
+    {
+        _crishim.Dispose();
+        _containerd.Dispose();
+    }
 
     /// <summary>One to three of them, within half a second; now and then pods end and come meanwhile.</summary>
     public async Task RoundAsync()

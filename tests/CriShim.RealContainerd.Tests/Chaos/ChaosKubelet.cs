@@ -379,7 +379,7 @@ internal sealed class ChaosKubelet : IAsyncDisposable
             }
         }
 
-        private Task StopAsync(IEnumerable<Container> containers) => Task.WhenAll(containers.Select(one => CallAsync(
+        private Task<StopContainerResponse[]> StopAsync(IEnumerable<Container> containers) => Task.WhenAll(containers.Select(one => CallAsync(
             (runtime, options) => runtime.StopContainerAsync(new StopContainerRequest { ContainerId = one.Id, Timeout = ChaosPod.Grace }, options),
             CallTime + TimeSpan.FromSeconds(ChaosPod.Grace))));
 
