@@ -1,6 +1,6 @@
 using System.Text;
 using CriShim.Configuration;
-using CriShim.TestSupport.Lab;
+using CriShim.TestSupport.Docs;
 using CriShim.TestSupport.Proofs;
 
 namespace CriShim.Tests.Configuration;
@@ -47,14 +47,18 @@ public sealed class ConfigurationFuzzTests : IDisposable
         Proof.Record("Configuration fuzzing", "broken files", $"{inputs:n0} ({good:n0} of them still good)");
     }
 
-    /// <summary>Those of the README and of the packages.</summary>
+    /// <summary>Those of the documents, and some more.</summary>
     private static string[] Seeds()
     {
-        string readme = File.ReadAllText(Path.Combine(Repository.Root, "README.md"));
-        int from = readme.IndexOf("apiVersion: crishim.io/v1alpha1", StringComparison.Ordinal);
+        string[] documented =
+        [
+            .. Document.All.SelectMany(document => document.Blocks).Select(block => block.Content)
+                .Where(content => content.Contains("kind: CriShimConfiguration", StringComparison.Ordinal)),
+        ];
+        Assert.NotEmpty(documented);
         return
         [
-            readme[from..readme.IndexOf("```", from, StringComparison.Ordinal)],
+            .. documented,
             "listen: {address: /run/a.sock, mode: \"0600\"}\nsupervision: {restart: {errorExit: {maxDelay: 10s}, nodeLimit: {perSecond: 1, burst: 2}}}\n",
             "log:\n  level: debug\n  format: json\nshutdown:\n  runningCallsGrace: 1m30s\n",
             "",
