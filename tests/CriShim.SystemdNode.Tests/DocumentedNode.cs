@@ -170,7 +170,7 @@ internal sealed class DocumentedNode : IAsyncDisposable
     {
         string path = $"{_node.Root}/usr/local/bin/{name}";
         await File.WriteAllTextAsync(path, text);
-        File.SetUnixFileMode(path, (UnixFileMode)Convert.ToInt32("755", 8));
+        await Tool.RunAsync("chmod", "0755", path);
     }
 
     /// <summary>What crictl would have called, by the socket that it was told.</summary>

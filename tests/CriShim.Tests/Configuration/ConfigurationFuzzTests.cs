@@ -1,6 +1,6 @@
 using System.Text;
 using CriShim.Configuration;
-using CriShim.TestSupport.Docs;
+using CriShim.TestSupport.Lab;
 using CriShim.TestSupport.Proofs;
 
 namespace CriShim.Tests.Configuration;
@@ -47,18 +47,14 @@ public sealed class ConfigurationFuzzTests : IDisposable
         Proof.Record("Configuration fuzzing", "broken files", $"{inputs:n0} ({good:n0} of them still good)");
     }
 
-    /// <summary>Those of the documents, and some more.</summary>
+    /// <summary>What is installed, with every option, and short ones.</summary>
     private static string[] Seeds()
     {
-        string[] documented =
-        [
-            .. Document.All.SelectMany(document => document.Blocks).Select(block => block.Content)
-                .Where(content => content.Contains("kind: CriShimConfiguration", StringComparison.Ordinal)),
-        ];
-        Assert.NotEmpty(documented);
+        IEnumerable<string> example = File.ReadLines(Path.Combine(Repository.Root, "systemd", "config.yaml"))
+            .Where(line => !line.StartsWith("##", StringComparison.Ordinal)).Select(line => line.TrimStart('#'));
         return
         [
-            .. documented,
+            string.Join('\n', example),
             "listen: {address: /run/a.sock, mode: \"0600\"}\nsupervision: {restart: {errorExit: {maxDelay: 10s}, nodeLimit: {perSecond: 1, burst: 2}}}\n",
             "log:\n  level: debug\n  format: json\nshutdown:\n  runningCallsGrace: 1m30s\n",
             "",
