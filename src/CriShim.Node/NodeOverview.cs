@@ -14,6 +14,9 @@ public sealed record NodeHealth
     /// <summary>The subscription to the backend's events stands.</summary>
     public required bool HasEvents { get; init; }
 
+    /// <summary>The node is being drained: no pod is let in.</summary>
+    public required bool IsDraining { get; init; }
+
     /// <summary>Pod sandboxes of which something is shown otherwise than the backend says.</summary>
     public required int RewrittenPods { get; init; }
 

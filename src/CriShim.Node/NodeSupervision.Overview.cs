@@ -11,6 +11,7 @@ public sealed partial class NodeSupervision
         IsKnown = _known.Task.IsCompleted,
         ListedAt = Interlocked.Read(ref _listedAtTicks) is var ticks and > 0 ? new DateTimeOffset(ticks, TimeSpan.Zero) : null,
         HasEvents = _events.IsConnected,
+        IsDraining = Drain.IsDraining,
         RewrittenPods = Volatile.Read(ref _podsWithViews),
         StateBytes = Store.RequestBytes,
         StateFailures = Store.Failures,

@@ -43,33 +43,25 @@ public static class AccessReview
         return rights;
     }
 
-    private static byte[] Request(string verb, string resource, string? nodeName)
+    private static byte[] Request(string verb, string resource, string? nodeName) => JsonBody.Write(json =>
     {
-        using var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer))
+        json.WriteString("apiVersion", "authorization.k8s.io/v1");
+        json.WriteString("kind", "SelfSubjectAccessReview");
+        json.WriteStartObject("spec");
+        json.WriteStartObject("resourceAttributes");
+        json.WriteString("verb", verb);
+        json.WriteString("resource", resource);
+        if (nodeName is not null)
         {
-            json.WriteStartObject();
-            json.WriteString("apiVersion", "authorization.k8s.io/v1");
-            json.WriteString("kind", "SelfSubjectAccessReview");
-            json.WriteStartObject("spec");
-            json.WriteStartObject("resourceAttributes");
-            json.WriteString("verb", verb);
-            json.WriteString("resource", resource);
-            if (nodeName is not null)
-            {
-                // From 1.32 on a node may list the pods that are bound to it, and no others; older API servers pass this over.
-                json.WriteStartObject("fieldSelector");
-                json.WriteString("rawSelector", $"spec.nodeName={nodeName}");
-                json.WriteEndObject();
-            }
-
-            json.WriteEndObject();
-            json.WriteEndObject();
+            // From 1.32 on a node may list the pods that are bound to it, and no others; older API servers pass this over.
+            json.WriteStartObject("fieldSelector");
+            json.WriteString("rawSelector", $"spec.nodeName={nodeName}");
             json.WriteEndObject();
         }
 
-        return buffer.ToArray();
-    }
+        json.WriteEndObject();
+        json.WriteEndObject();
+    });
 
     private static async Task<bool> ReadAsync(HttpResponseMessage response, CancellationToken cancellationToken)
     {

@@ -1,9 +1,7 @@
-using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
 using System.Diagnostics.Metrics;
 using System.Globalization;
 using System.Net;
-using System.Text.Json;
 using System.Text.RegularExpressions;
 using CriShim.Discovery.Access;
 using Microsoft.Extensions.Logging;
@@ -385,7 +383,7 @@ public sealed partial class PodEventRecorder
     private byte[] Create(Key key, Entry entry, string name)
     {
         string node = _nodeName.Resolve();
-        return Write(json =>
+        return JsonBody.Write(json =>
         {
             json.WriteString("kind", "Event");
             json.WriteString("apiVersion", "v1");
@@ -420,25 +418,12 @@ public sealed partial class PodEventRecorder
         });
     }
 
-    private static byte[] Patch(Entry entry, int count) => Write(json =>
+    private static byte[] Patch(Entry entry, int count) => JsonBody.Write(json =>
     {
         json.WriteNumber("count", count);
         json.WriteString("lastTimestamp", TimeOf(entry.Last.At));
         json.WriteString("message", Cut(entry.Last.Message));
     });
-
-    private static byte[] Write(Action<Utf8JsonWriter> write)
-    {
-        var buffer = new ArrayBufferWriter<byte>(1024);
-        using (var json = new Utf8JsonWriter(buffer))
-        {
-            json.WriteStartObject();
-            write(json);
-            json.WriteEndObject();
-        }
-
-        return buffer.WrittenSpan.ToArray();
-    }
 
     private static string Cut(string message)
     {

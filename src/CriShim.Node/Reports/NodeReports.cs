@@ -2,6 +2,7 @@ using CriShim.Containerd.Runtime;
 using CriShim.Node.Journal;
 using CriShim.Protocol.Admin.V1;
 using CriShim.Supervision;
+using CriShim.Supervision.Sidecars;
 using CriShim.Supervision.Supervisor;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
@@ -44,7 +45,7 @@ public sealed class NodeReports : INodeReports
             if (view.IsSandboxReady)
             {
                 pods++;
-                sidecars += view.Containers.Count(IsSidecar);
+                sidecars += view.Containers.Count(container => container.Lineage.Kind.IsSidecar());
             }
         }
 
@@ -109,7 +110,7 @@ public sealed class NodeReports : INodeReports
                 }),
             ],
             all.Length,
-            all.Where(one => one.View.IsSandboxReady).Sum(one => one.View.Containers.Count(IsSidecar)),
+            all.Where(one => one.View.IsSandboxReady).Sum(one => one.View.Containers.Count(container => container.Lineage.Kind.IsSidecar())),
             all.Sum(one => one.Down.Count));
     }
 
@@ -223,14 +224,11 @@ public sealed class NodeReports : INodeReports
         IsWarning = happening.IsWarning,
     };
 
-    private static bool IsSidecar(ContainerView container) => container.Lineage.Kind
-        is Supervision.Sidecars.SidecarKind.Native or Supervision.Sidecars.SidecarKind.Adopted or Supervision.Sidecars.SidecarKind.Emulated;
-
     private static bool IsEnding(PodView view) => view.TerminatingSince is not null || view.IsEnding || view.IsSandboxStopping;
 
     /// <summary>A sidecar that should run, and does not.</summary>
     private static bool IsDown(ContainerView container, PodView view) =>
-        IsSidecar(container) && view is { IsSandboxReady: true, HaveMainsCompleted: false } && !IsEnding(view)
+        container.Lineage.Kind.IsSidecar() && view is { IsSandboxReady: true, HaveMainsCompleted: false } && !IsEnding(view)
         && container.Lineage.State is not (LineageState.Running or LineageState.Created or LineageState.Absent);
 
     /// <summary>Figures would be read from as many files as the pod has containers.</summary>

@@ -213,7 +213,8 @@ internal static class PodReport
 
     private static string RoleOf(string name, SidecarKind kind, PodFacts? facts) => kind switch
     {
-        SidecarKind.Native or SidecarKind.Emulated or SidecarKind.Adopted or SidecarKind.OrderedOnly => "sidecar",
+        SidecarKind.OrderedOnly => "sidecar",
+        _ when kind.IsSidecar() => "sidecar",
         _ when facts is not null => Find(name, facts)?.Role switch
         {
             ContainerRole.Init => "init",

@@ -27,6 +27,9 @@ public enum SidecarKind
 /// <summary>Tells the kind from what the pod's spec and its annotation say. The spec, where it is known, goes before the annotation.</summary>
 public static class SidecarKinds
 {
+    /// <summary>It is known for a sidecar, and looked after as one.</summary>
+    public static bool IsSidecar(this SidecarKind kind) => kind is SidecarKind.Native or SidecarKind.Emulated or SidecarKind.Adopted;
+
     /// <param name="name">The container's name.</param>
     /// <param name="facts">What a spec source knows of the pod; null while nothing does.</param>
     /// <param name="request">What the annotation says of the container; null when it does not name it.</param>

@@ -79,6 +79,18 @@ internal sealed class HappeningMetrics : IHappeningListener
             _gates.Add(0, Label("reason", reason.ToString()));
         }
 
+        foreach (StandDownReason reason in Enum.GetValues<StandDownReason>())
+        {
+            _leftAlone.Add(0, Label("reason", reason.ToString()));
+            _cancelled.Add(0, Label("reason", reason.ToString()));
+        }
+
+        // The methods that make a replacement.
+        foreach (string method in (ReadOnlySpan<string>)["CreateContainer", "StartContainer", "UpdateContainerResources"])
+        {
+            _failures.Add(0, Label("method", method));
+        }
+
         foreach (string call in (ReadOnlySpan<string>)["start", "stop", "sandbox_stop", "remove"])
         {
             _holds.Add(0, Label("call", call));

@@ -47,6 +47,8 @@ internal sealed class NodeMetrics
         _ = meter.CreateObservableGauge(
             "crishim.supervision_known", () => health().IsKnown ? 1 : 0,
             description: "Whether supervision knows the node: the backend was listed and compared with the records.");
+        _ = meter.CreateObservableGauge(
+            "crishim.draining", () => health().IsDraining ? 1 : 0, description: "Whether the node is being drained: no pod starts meanwhile.");
         _ = meter.CreateObservableGauge("crishim.state", () => health().StateBytes, "By", "Requests that are kept for replacements.");
         _ = meter.CreateObservableCounter("crishim.state.failures", () => health().StateFailures, description: "Records that could not be written or read.");
         _ = meter.CreateObservableGauge(
@@ -60,6 +62,9 @@ internal sealed class NodeMetrics
         _ = meter.CreateObservableCounter(
             "crishim.discovery.source_failures", () => OfSources(sources, source => (double)source.Failures),
             description: "How often a pod spec source became degraded, or was for another reason.");
+        _ = meter.CreateObservableCounter(
+            "crishim.discovery.source_refused", () => OfSources(sources, source => (double)source.Refused),
+            description: "Pods that were left out because the source already knew as many as it may.");
     }
 
     private static double Timestamp(DateTimeOffset? at) => at is { } time ? (time - DateTimeOffset.UnixEpoch).TotalSeconds : 0;

@@ -37,7 +37,8 @@ public sealed partial class OperatorSiteTests : IDisposable
         foreach (string series in (ReadOnlySpan<string>)
         [
             "crishim_giveups_total", "crishim_annotation_errors_total", "crishim_restarts_total{cause=\"out_of_memory\"}",
-            "crishim_holds_total{call=\"start\"}",
+            "crishim_holds_total{call=\"start\"}", "crishim_replacement_failures_total{method=\"create_container\"}", "crishim_startup_failures_total",
+            "crishim_completions_shown_total", "crishim_left_alone_total{reason=\"given_up\"}",
         ])
         {
             Assert.Contains($"\n{series} 0\n", text, StringComparison.Ordinal);
@@ -78,6 +79,21 @@ public sealed partial class OperatorSiteTests : IDisposable
 
         await PromtoolAsync(null, "check", "rules", _directory.File("alerts.yaml"));
         await PromtoolAsync(null, "test", "rules", _directory.File("alerts.test.yaml"));
+    }
+
+    [Fact]
+    public async Task Alerts_EachOfThem_IsSeenToFireAndToKeepQuiet()
+    {
+        string tests = (await File.ReadAllTextAsync(Path.Combine(Root(), "tests/CriShim.Tests/Metrics/alerts.test.yaml"))).ReplaceLineEndings("\n");
+        string[] alerts = [.. Alert().Matches(await File.ReadAllTextAsync(Monitoring("alerts.yaml"))).Select(match => match.Groups[1].Value)];
+
+        Assert.NotEmpty(alerts);
+        Assert.All(alerts, alert =>
+        {
+            Assert.True(
+                tests.Contains($"alertname: {alert}\n        exp_alerts:\n          - exp_labels", StringComparison.Ordinal), $"no test has {alert} fire");
+            Assert.True(tests.Contains($"alertname: {alert}, exp_alerts: []", StringComparison.Ordinal), $"no test has {alert} keep quiet");
+        });
     }
 
     [Fact]
@@ -205,6 +221,9 @@ public sealed partial class OperatorSiteTests : IDisposable
             Assert.Equal("", await errors);
         }
     }
+
+    [GeneratedRegex(@"- alert: (\S+)")]
+    private static partial Regex Alert();
 
     [GeneratedRegex(@"^# HELP (\S+)", RegexOptions.Multiline)]
     private static partial Regex Help();

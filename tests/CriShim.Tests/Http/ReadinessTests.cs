@@ -14,7 +14,7 @@ public sealed class ReadinessTests
 
     public ReadinessTests() => _health = new NodeHealth
     {
-        IsKnown = true, ListedAt = _time.GetUtcNow(), HasEvents = true, RewrittenPods = 0, StateBytes = 0, StateFailures = 0,
+        IsKnown = true, ListedAt = _time.GetUtcNow(), HasEvents = true, IsDraining = false, RewrittenPods = 0, StateBytes = 0, StateFailures = 0,
     };
 
     private Readiness Readiness => new(TimeSpan.FromSeconds(10), () => _health, ct => _loop(ct), ct => _listener(ct), _time);

@@ -24,14 +24,14 @@ public sealed class NodeMetricsTests : IDisposable
             _meters,
             () => new NodeHealth
             {
-                IsKnown = true, ListedAt = DateTimeOffset.UnixEpoch.AddSeconds(17), HasEvents = false, RewrittenPods = 2, StateBytes = 4096, StateFailures = 1,
+                IsKnown = true, ListedAt = DateTimeOffset.UnixEpoch.AddSeconds(17), HasEvents = false, IsDraining = true, RewrittenPods = 2, StateBytes = 4096, StateFailures = 1,
             },
             () =>
             {
                 _asked++;
                 return _pods;
             },
-            () => [new PodSpecSourceStatus("API server", PodSpecSourceState.Degraded, "cannot connect", Now, 5, 0) { Failures = 3 }],
+            () => [new PodSpecSourceStatus("API server", PodSpecSourceState.Degraded, "cannot connect", Now, 5, 8) { Failures = 3 }],
             _collector);
     }
 
@@ -85,6 +85,8 @@ public sealed class NodeMetricsTests : IDisposable
         Assert.Contains("crishim_discovery_source_synced{source=\"api_server\"} 0", lines);
         Assert.Contains("crishim_discovery_source_pods{source=\"api_server\"} 5", lines);
         Assert.Contains("crishim_discovery_source_failures_total{source=\"api_server\"} 3", lines);
+        Assert.Contains("crishim_discovery_source_refused_total{source=\"api_server\"} 8", lines);
+        Assert.Contains("crishim_draining 1", lines);
         Assert.Contains("crishim_backend_events_connected 0", lines);
         Assert.Contains("crishim_backend_last_list_timestamp_seconds 17", lines);
         Assert.Contains("crishim_rewritten_pods 2", lines);

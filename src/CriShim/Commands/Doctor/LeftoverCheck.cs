@@ -1,3 +1,5 @@
+using CriShim.Node.Reports;
+
 namespace CriShim.Commands.Doctor;
 
 /// <summary>What is kept of pods: of those that are gone, and of those whose containers are shown otherwise than they are.</summary>
@@ -29,7 +31,7 @@ internal sealed class LeftoverCheck : ICheck
             if (gone.Length > 0)
             {
                 diagnosis.Warn(
-                    Area, $"records of {gone.Length} pod sandboxes that containerd does not have: {string.Join(", ", gone.Take(5).Select(Short))}",
+                    Area, $"records of {gone.Length} pod sandboxes that containerd does not have: {string.Join(", ", gone.Take(5).Select(ReportText.Start))}",
                     "systemctl restart crishim, which removes them; with crishim stopped they may go by hand, in " + directory);
             }
         }
@@ -49,9 +51,7 @@ internal sealed class LeftoverCheck : ICheck
     /// <summary>The pod's name, and the containers it is about.</summary>
     public static string Name(KeptPod pod, Diagnosis diagnosis)
     {
-        string name = diagnosis.Pods?.GetValueOrDefault(pod.SandboxId) ?? $"pod sandbox {Short(pod.SandboxId)}";
+        string name = diagnosis.Pods?.GetValueOrDefault(pod.SandboxId) ?? $"pod sandbox {ReportText.Start(pod.SandboxId)}";
         return pod.Masked.Count > 0 ? $"{name} ({string.Join(", ", pod.Masked)})" : name;
     }
-
-    private static string Short(string id) => id.Length > 13 ? id[..13] : id;
 }
