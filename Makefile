@@ -23,7 +23,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## install missing Debian packages; get containerd 1.6, 1.7 and 2.1 and the lab's images and node into out/lab
-	@tests/lab/packages.sh build lab bench monitoring deb node
+	@tests/lab/packages.sh build lab bench monitoring deb node shells
 	@tests/lab/containerd.sh $(LAB) 1.6 1.7 2.1
 	@tests/lab/images.sh $(LAB)/images
 	@tests/lab/node.sh $(LAB)
@@ -47,7 +47,7 @@ install: $(OUT)/crishim ## put out/crishim, units, configuration and man page be
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) systemd/install.sh install $(OUT)/crishim
 
 uninstall: ## take away what make install has put there; a changed configuration stays
-	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) systemd/install.sh uninstall $(OUT)/crishim
+	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) systemd/install.sh uninstall
 
 deb: build ## a Debian package of out/crishim, in out; checked by lintian
 	@tests/lab/packages.sh deb

@@ -1,12 +1,13 @@
 #!/bin/bash
 # Puts crishim where a node has its programs and units, or takes it away again. Starts and enables nothing.
 #
-#   install.sh install|uninstall EXECUTABLE
+#   install.sh install EXECUTABLE
+#   install.sh uninstall
 #
 # From the environment: DESTDIR (a folder to put it into, by default the machine itself), PREFIX (/usr/local), SYSCONFDIR (/etc).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-action=$1 executable=$2
+action=$1 executable=${2:-}
 prefix=${PREFIX:-/usr/local} root=${DESTDIR:-} etc=${SYSCONFDIR:-/etc}
 units=(crishim.socket crishim.service crishim-drain.service)
 
@@ -37,12 +38,9 @@ install)
     "$executable" manual > "$manual.new"
     mv "$manual.new" "$manual"
     complete_with() { # SHELL FILE
-        local text
-        if text=$("$executable" completion "$1" 2>/dev/null); then
-            install -d "$(dirname "$2")"
-            printf '%s\n' "$text" > "$2"
-            chmod 0644 "$2"
-        fi
+        install -d "$(dirname "$2")"
+        "$executable" completion "$1" > "$2"
+        chmod 0644 "$2"
     }
     complete_with bash "$bash_completion"
     complete_with zsh "$zsh_completion"

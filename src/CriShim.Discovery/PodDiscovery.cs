@@ -21,8 +21,9 @@ public sealed class PodDiscovery
     /// <param name="options">Without faults, see <see cref="DiscoveryOptionsValidator"/>.</param>
     /// <param name="time">The clock.</param>
     /// <param name="logs">Where it logs.</param>
-    public PodDiscovery(DiscoveryOptions options, TimeProvider time, ILoggerFactory logs)
-        : this(options.MaxPodsPerSource, CreateSources(options, time, logs), time, logs)
+    /// <param name="node">Tells the node's name, also to others; null: one of its own does.</param>
+    public PodDiscovery(DiscoveryOptions options, TimeProvider time, ILoggerFactory logs, NodeNameResolver? node = null)
+        : this(options.MaxPodsPerSource, CreateSources(options, time, logs, node), time, logs)
     {
     }
 
@@ -44,10 +45,11 @@ public sealed class PodDiscovery
     public Task RunAsync(CancellationToken cancellationToken) =>
         Task.WhenAll(_sources.Select(s => Task.Run(() => RunAsync(s.Source, s.Sink, cancellationToken), CancellationToken.None)));
 
-    private static IEnumerable<IPodSpecSource> CreateSources(DiscoveryOptions options, TimeProvider time, ILoggerFactory logs)
+    private static IEnumerable<IPodSpecSource> CreateSources(
+        DiscoveryOptions options, TimeProvider time, ILoggerFactory logs, NodeNameResolver? shared)
     {
         string? kubeconfig = options.NodeKubeconfigPath ?? options.ApiServer?.KubeconfigPath ?? options.KubeletPods?.KubeconfigPath;
-        var node = new NodeNameResolver(options.NodeName, kubeconfig, logs.CreateLogger<NodeNameResolver>());
+        NodeNameResolver node = shared ?? new NodeNameResolver(options.NodeName, kubeconfig, logs.CreateLogger<NodeNameResolver>());
         if (options.StaticManifests is { } manifests)
         {
             yield return new StaticManifestSource(manifests, node, time, logs.CreateLogger<StaticManifestSource>());

@@ -205,7 +205,7 @@ public sealed partial class NodeSupervision
     {
         TimeSpan patience = PatienceOf(deadline) is { } told && told < LongestRemovalHold ? told : LongestRemovalHold;
         TimeSpan margin = patience / 4 < RemovalMargin ? patience / 4 : RemovalMargin;
-        return (Now + patience - margin).UtcDateTime;
+        return (Time.GetUtcNow() + patience - margin).UtcDateTime;
     }
 
     /// <inheritdoc/>

@@ -19,7 +19,7 @@ public sealed partial class NodeSupervision
     {
         var rotation = new LogRotation(Options.LogRotation, MaskedContainers, _backend, new ContainerFiles(Options.Files), _logger, Time);
         return Options.PodResources == PodResourcesMode.Raise
-            ? Task.WhenAll(rotation.RunAsync(Stopping), RaiseLimitsAtIntervalsAsync(new PodLimits(LimitedPods, _logger)))
+            ? Task.WhenAll(rotation.RunAsync(Stopping), RaiseLimitsAtIntervalsAsync(new PodLimits(LimitedPods, _logger, Time)))
             : rotation.RunAsync(Stopping);
     }
 

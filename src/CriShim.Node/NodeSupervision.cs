@@ -66,6 +66,8 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
     private readonly TaskCompletionSource _known = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile IReadOnlyDictionary<string, StoredSandbox>? _stored;
     private Task _running = Task.CompletedTask;
+    private readonly DateTimeOffset _began;
+    private readonly long _beganAt;
     private volatile bool _hasEnded;
     private int _podsWithViews;
     private int _podsWithAliases;
@@ -82,6 +84,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
     {
         Options = options;
         Time = time;
+        (_began, _beganAt) = (time.GetUtcNow(), time.GetTimestamp());
         _facts = facts;
         ILogger logger = loggers.CreateLogger("CriShim.Supervision");
         Log = new NodeLog(logger);
@@ -140,7 +143,11 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
 
     internal bool IsStopping => _stopping.IsCancellationRequested;
 
-    internal DateTimeOffset Now => Time.GetUtcNow();
+    /// <summary>
+    /// The wall's time when this process began, and what has passed since: what waits for a time waits as long as it should when the wall's clock is
+    /// set meanwhile, and lists are not older than what came before them.
+    /// </summary>
+    internal DateTimeOffset Now => _began + Time.GetElapsedTime(_beganAt);
 
     /// <inheritdoc/>
     public bool RewritesViews => Volatile.Read(ref _podsWithViews) > 0 || MayHide;
@@ -507,7 +514,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
         }
     }
 
-    private TimeSpan? PatienceOf(DateTime deadline) => deadline == DateTime.MaxValue ? null : deadline - Now.UtcDateTime;
+    private TimeSpan? PatienceOf(DateTime deadline) => deadline == DateTime.MaxValue ? null : deadline - Time.GetUtcNow().UtcDateTime;
 
     private static RpcException IsEnding(string sandboxId) => new(new Status(
         StatusCode.FailedPrecondition, $"pod sandbox \"{sandboxId}\" is being stopped: nothing is created or started in it any more"));

@@ -238,6 +238,32 @@ public sealed class NodeSupervisionTests
         await bed.RunsAsync(1);
     }
 
+    /// <summary>Back by an hour it would wait an hour, forth it would wait no more.</summary>
+    [Theory]
+    [InlineData(-3600)]
+    [InlineData(3600)]
+    public async Task Exit_ClockIsSetInTheBackOff_WaitsAsLongAsItShould(int seconds)
+    {
+        var time = new PooledTime();
+        // Set back, it is still not behind the machine's: that is the clock by which calls are given up.
+        time.SetClock(TimeSpan.FromHours(2));
+        await using NodeBed bed = await NodeBed.StartAsync(time);
+        bed.Backend.Exit("c0", 1);
+        await bed.RunsAsync(1);
+        bed.Backend.Exit(bed.Running!.Id, 1);
+        await bed.LoggedAsync("due in 250 ms");
+
+        time.SetClock(TimeSpan.FromSeconds(seconds));
+        time.Advance(TimeSpan.FromMilliseconds(249));
+        _ = Assert.Single(bed.Backend.Requests<CreateContainerRequest>());
+        time.Advance(TimeSpan.FromMilliseconds(1));
+        await bed.RunsAsync(2);
+
+        // Nor does its next death count otherwise.
+        bed.Backend.Exit(bed.Running!.Id, 1);
+        await bed.LoggedAsync("due in 500 ms");
+    }
+
     [Fact]
     public async Task Exit_AgainAndAgain_WaitsTwiceAsLongEachTime()
     {

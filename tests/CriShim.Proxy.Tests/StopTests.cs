@@ -237,6 +237,30 @@ public sealed class StopTests
         await stopping.Bounded();
     }
 
+    /// <summary>On a node under load a caller may take seconds between its connect and its greeting; the grace is there for that, too.</summary>
+    [Fact]
+    public async Task Stop_CallerThatGreetsLate_IsServedWithinTheGrace()
+    {
+        await using TestBed bed = await TestBed.WithFakeAsync(Route.Proxy);
+        RawConnection late = await bed.ConnectAsync(new RawConnectionOptions { Greet = false, AnswerSettings = false });
+        await bed.AssertOthersAreServedAsync();
+        // One that has greeted, and says nothing to the goodbye: it is told for good when a live caller's time for an answer is up.
+        RawConnection mute = await bed.ConnectAsync(new RawConnectionOptions { AnswerPings = false });
+        RawStream before = await mute.SendCallAsync(TestBed.Version, [1]);
+        await before.EndedAsync();
+        Task stopping = bed.Proxy!.StopAsync(LongGrace);
+        await mute.UntilAsync(() => mute.GoAways.Count > 1, "GOAWAY, and the last one");
+
+        await late.WriteRawAsync(Frame.Preface.ToArray());
+        await late.SendSettingsAsync();
+        RawStream call = await late.SendCallAsync(TestBed.Version, [1]);
+
+        await call.EndedAsync();
+        Assert.Equal("0", call.Status);
+        await late.DisposeAsync();
+        await stopping.Bounded();
+    }
+
     [Fact]
     public async Task Stop_CallerThatNeverReads_DoesNotHoldItUpForever()
     {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the Debian packages that a purpose needs and that are missing; says nothing when there is nothing to do.
 #
-#   packages.sh PURPOSE...     build | lab | bench | monitoring | deb | node
+#   packages.sh PURPOSE...     build | lab | bench | monitoring | deb | node | shells
 #
 # What is asked is whether the thing is there, not the package: a machine may have runc from elsewhere (Docker's
 # containerd.io brings one), and installing Debian's would then remove that.
@@ -45,8 +45,12 @@ for purpose in "$@"; do
         need debootstrap have debootstrap
         need systemd-container have systemd-nspawn
         ;;
+    shells)
+        need zsh have zsh
+        need fish have fish
+        ;;
     *)
-        echo "packages.sh: unknown purpose '$purpose' (build, lab, bench, monitoring, deb, node)" >&2
+        echo "packages.sh: unknown purpose '$purpose' (build, lab, bench, monitoring, deb, node, shells)" >&2
         exit 2
         ;;
     esac

@@ -56,12 +56,13 @@ public sealed partial class PodEventRecorder
     /// <param name="time">The clock.</param>
     /// <param name="logs">Where it logs.</param>
     /// <param name="meters">Where outcomes are counted; null: nowhere.</param>
-    public PodEventRecorder(PodEventOptions options, TimeProvider time, ILoggerFactory logs, IMeterFactory? meters = null)
+    /// <param name="node">Tells the node's name, also to others; null: one of its own does.</param>
+    public PodEventRecorder(PodEventOptions options, TimeProvider time, ILoggerFactory logs, IMeterFactory? meters = null, NodeNameResolver? node = null)
     {
         _options = options;
         _time = time;
         _log = logs.CreateLogger<PodEventRecorder>();
-        _nodeName = new NodeNameResolver(options.NodeName, options.KubeconfigPath, logs.CreateLogger<NodeNameResolver>());
+        _nodeName = node ?? new NodeNameResolver(options.NodeName, options.KubeconfigPath, logs.CreateLogger<NodeNameResolver>());
         _backoff = new RetryBackoff(TimeSpan.FromSeconds(1), options.MaxRetryDelay, Random.Shared);
         _nodeBudget = new WriteBudget(options.NodeBurst, options.NodeInterval, Now);
         if (meters?.Create(MeterName) is { } meter)

@@ -22,7 +22,8 @@ internal sealed record LimitedPod(PodIdentity Pod, PodFacts? Facts, IReadOnlySet
 /// kubelet does after a resize), and what is larger than wanted stays. The cgroup goes with its pod, and the limits with it. Requests (CPU
 /// shares) and the sandbox's place on the node are the scheduler's, and stay as they are.
 /// </remarks>
-internal sealed class PodLimits(Func<IReadOnlyList<LimitedPod>> pods, ILogger logger, string cgroupRoot = "/sys/fs/cgroup", string systemctl = "systemctl")
+internal sealed class PodLimits(
+    Func<IReadOnlyList<LimitedPod>> pods, ILogger logger, TimeProvider time, string cgroupRoot = "/sys/fs/cgroup", string systemctl = "systemctl")
 {
     private const int LooksAfterSystemd = 6;
 
@@ -106,7 +107,7 @@ internal sealed class PodLimits(Func<IReadOnlyList<LimitedPod>> pods, ILogger lo
                     return $"systemd took the limits of {unit}, and its cgroup does not have them";
                 }
 
-                await Task.Delay(BetweenLooks, cancellationToken).ConfigureAwait(false);
+                await Task.Delay(BetweenLooks, time, cancellationToken).ConfigureAwait(false);
             }
         }
         else

@@ -1,5 +1,5 @@
-using System.Diagnostics;
 using System.Globalization;
+using CriShim.Linux;
 using CriShim.Linux.Cgroups;
 
 namespace CriShim.Node.Limits;
@@ -34,42 +34,6 @@ internal static class SystemdSlice
     }
 
     /// <returns>What went wrong; null when nothing did.</returns>
-    public static async Task<string?> SetAsync(string systemctl, IReadOnlyList<string> arguments, CancellationToken cancellationToken)
-    {
-        var start = new ProcessStartInfo(systemctl, arguments)
-        {
-            RedirectStandardError = true, RedirectStandardOutput = true, RedirectStandardInput = true,
-        };
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        limit.CancelAfter(Patience);
-        Process process;
-        try
-        {
-            process = Process.Start(start)!;
-        }
-        catch (System.ComponentModel.Win32Exception e)
-        {
-            return $"{systemctl}: {e.Message}";
-        }
-
-        using (process)
-        {
-            process.StandardInput.Close();
-            Task<string> output = process.StandardOutput.ReadToEndAsync(limit.Token);
-            Task<string> error = process.StandardError.ReadToEndAsync(limit.Token);
-            try
-            {
-                await process.WaitForExitAsync(limit.Token).ConfigureAwait(false);
-                _ = await output.ConfigureAwait(false);
-                string said = await error.ConfigureAwait(false);
-                return process.ExitCode == 0 ? null : $"systemctl ended with {process.ExitCode}: {said.Trim().ReplaceLineEndings(" ")}";
-            }
-            catch (OperationCanceledException)
-            {
-                process.Kill();
-                cancellationToken.ThrowIfCancellationRequested();
-                return $"systemctl took longer than {Patience.TotalSeconds} s";
-            }
-        }
-    }
+    public static async Task<string?> SetAsync(string systemctl, IReadOnlyList<string> arguments, CancellationToken cancellationToken) =>
+        (await ProgramRun.RunAsync(systemctl, arguments, Patience, cancellationToken).ConfigureAwait(false)).Failure;
 }

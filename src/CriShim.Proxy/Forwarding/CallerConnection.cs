@@ -200,8 +200,8 @@ internal sealed class CallerConnection : Http2Connection
     /// <remarks>
     /// Two GOAWAYs (RFC 9113, 6.8): the first one admits every stream, for the caller may send a call before it has read it, and that call
     /// would fail with a connection that is closed. When it has answered the PING behind it, it opens no more streams here, and nothing of
-    /// its own is on the way. A caller that has only just connected is told when it has greeted: some fail a call whose connection is taken
-    /// away while they still set it up.
+    /// its own is on the way. A caller that has only just connected is told when it has greeted, however late within the stop's grace: some
+    /// fail a call whose connection is taken away while they still set it up, and on a node under load that takes seconds.
     /// </remarks>
     public void BeginStop()
     {
@@ -211,7 +211,6 @@ internal sealed class CallerConnection : Http2Connection
         }
 
         _leaving = true;
-        Loop.After(LeavePatience, CompleteStop);
         if (_hasGreeted)
         {
             AskToLeave();
@@ -230,6 +229,7 @@ internal sealed class CallerConnection : Http2Connection
 
     private void AskToLeave()
     {
+        Loop.After(LeavePatience, CompleteStop);
         WriteGoAway(int.MaxValue, Http2Error.NoError, "crishim is stopping"u8);
         WriteFrame(FrameType.Ping, FrameFlags.None, 0, LeavePing);
         EndEndlessCalls();

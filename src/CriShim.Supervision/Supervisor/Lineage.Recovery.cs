@@ -79,7 +79,8 @@ internal sealed partial class Lineage
                 State = LineageState.Unsure;
                 break;
             case LineageIntent.Waiting or LineageIntent.CallerCreating:
-                _due = record.Due ?? now;
+                // A clock that was set back while the shim was down may not make it wait longer than it ever would.
+                _due = record.Due is { } due && due - now <= LongestWait() ? due : now;
                 State = LineageState.BackingOff;
                 break;
             default:
@@ -93,6 +94,13 @@ internal sealed partial class Lineage
                 };
                 break;
         }
+    }
+
+    private TimeSpan LongestWait()
+    {
+        TimeSpan afterDeath = Backoff().FullDelay(_tally.Deaths is [.., var last] ? last.Cause : DeathCause.ErrorExit, _streak);
+        TimeSpan afterFailure = Backoff().FullDelay(DeathCause.StartFailed, _failedTries);
+        return afterDeath > afterFailure ? afterDeath : afterFailure;
     }
 
     /// <summary>After the first list of a rebuilt pod: what only the crash left open.</summary>

@@ -622,15 +622,15 @@ internal sealed partial class Lineage(string name, PodConditions pod)
             return;
         }
 
-        if (!instance.HasFailedToStart && exit.FinishedAt - (instance.StartedAt ?? instance.CreatedAt) >= Backoff().ResetAfter)
+        // Counted from the end, not from when it was noticed; a backend's clock that runs ahead may not add to it, nor one that was set back take away.
+        DateTimeOffset began = instance.StartedAt ?? instance.CreatedAt;
+        DateTimeOffset ended = exit.FinishedAt < now && exit.FinishedAt >= began ? exit.FinishedAt : now;
+        if (!instance.HasFailedToStart && ended - began >= Backoff().ResetAfter)
         {
             _streak = 0;
         }
 
         TimeSpan delay = Backoff().Delay(exit.Cause, _streak, pod.NextChance());
-
-        // Counted from the end, not from when it was noticed; a backend's clock that runs ahead may not add to it.
-        DateTimeOffset ended = exit.FinishedAt < now ? exit.FinishedAt : now;
         DateTimeOffset due = ended + delay < now ? now : ended + delay;
         reason ??= pod.WhyNot(Name, IsStoppedByCaller, due);
         if (reason is null && !IsCompleted && GiveUpRule.Applies(pod.Options.GiveUp, _tally, exit.Cause, now))

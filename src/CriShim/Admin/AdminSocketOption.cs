@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Net.Sockets;
+using CriShim.Commands;
 using CriShim.Configuration;
 using Grpc.Core;
 
@@ -41,6 +42,30 @@ internal sealed class AdminSocketOption
         string address = loaded.Effective.First(setting => setting.Path == "admin.address").Text;
         _ = SettingRules.OptionalSocketAddress(address, out string? path, out _);
         return path;
+    }
+
+    /// <summary>The socket of a command that can do nothing without; false: why there is none was said, and the exit code is given.</summary>
+    /// <param name="parse">The command's.</param>
+    /// <param name="faults">What is wrong with its other flags; what is wrong is said all at once.</param>
+    /// <param name="socket">Its path.</param>
+    /// <param name="exitCode">Where there is none.</param>
+    public bool TryFind(ParseResult parse, List<ConfigurationError> faults, out string socket, out int exitCode)
+    {
+        TextWriter error = parse.InvocationConfiguration.Error;
+        string? found = Find(parse, faults);
+        socket = found ?? "";
+        exitCode = faults.Count > 0 ? ExitCode.Usage : ExitCode.Failure;
+        if (ConfigurationError.Report(faults, error))
+        {
+            return false;
+        }
+
+        if (found is null)
+        {
+            error.WriteLine($"crishim: {IsOff}");
+        }
+
+        return found is not null;
     }
 
     /// <summary>What to say where the socket is switched off.</summary>

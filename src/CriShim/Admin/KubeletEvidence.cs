@@ -24,7 +24,7 @@ internal sealed class KubeletEvidence(string processes = "/proc")
     {
         foreach (CallerInfo caller in callers)
         {
-            string? name = caller.ProcessId > 0 ? NameOf(caller.ProcessId.ToString(CultureInfo.InvariantCulture)) : null;
+            string? name = caller.ProcessId > 0 ? NameOf(caller.ProcessId) : null;
             string? habit = name is not null && Names.Contains(name) ? "is connected to crishim"
                 : caller.HasRunPods ? "is connected to crishim and has run pods"
                 : caller.AsksForStatus ? "is connected to crishim and asks for the runtime's status every few seconds"
@@ -60,6 +60,9 @@ internal sealed class KubeletEvidence(string processes = "/proc")
 
         return kubelets;
     }
+
+    /// <summary>The name of a process; null where there is none, or none that can be seen.</summary>
+    public string? NameOf(int pid) => NameOf(pid.ToString(CultureInfo.InvariantCulture));
 
     private static string Say(int pid, string? name, string habit)
     {

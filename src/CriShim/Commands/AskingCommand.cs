@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Completions;
 using CriShim.Admin;
-using CriShim.Configuration;
 using CriShim.Protocol.Admin.V1;
 using Grpc.Core;
 
@@ -15,15 +14,11 @@ internal abstract class AskingCommand
 
     private static readonly TimeSpan RetryDelay = TimeSpan.FromSeconds(1);
 
-    private readonly Option<string> _output;
+    private readonly OutputOption _output;
 
     protected AskingCommand(string name, string description, string jsonDescription)
     {
-        _output = new Option<string>("--output", "-o")
-        {
-            HelpName = "text|json", Description = $"How to print it; json: {jsonDescription}.", DefaultValueFactory = _ => "text",
-        };
-        _output.AcceptOnlyFromAmong("text", "json");
+        _output = new OutputOption(jsonDescription);
         Command = new Command(name, description);
         Command.SetAction(RunAsync);
     }
@@ -81,8 +76,17 @@ internal abstract class AskingCommand
         return argument;
     }
 
-    /// <summary>Whether what the caller typed can be a subject at all.</summary>
-    protected static bool IsSubject(string subject) => subject.Length is > 0 and <= 400 && !subject.Any(char.IsControl);
+    /// <summary>Whether what was typed can be a subject at all; if not, that was said.</summary>
+    protected static bool CheckSubject(string subject, Answer answer)
+    {
+        if (subject.Length is > 0 and <= 400 && !subject.Any(char.IsControl))
+        {
+            return true;
+        }
+
+        answer.Error.WriteLine($"crishim: \"{Terminal.Clean(subject)}\" {SubjectText.Allowed}");
+        return false;
+    }
 
     private IEnumerable<CompletionItem> CompletePods(CompletionContext context)
     {
@@ -112,33 +116,20 @@ internal abstract class AskingCommand
     private async Task<int> RunAsync(ParseResult parse, CancellationToken cancellationToken)
     {
         TextWriter error = parse.InvocationConfiguration.Error;
-        var faults = new List<ConfigurationError>();
-        string? socket = Socket.Find(parse, faults);
-        if (faults.Count > 0)
+        if (!Socket.TryFind(parse, [], out string socket, out int exitCode))
         {
-            faults.ForEach(fault => error.WriteLine($"crishim: {fault}"));
-            return ExitCode.Usage;
-        }
-
-        if (socket is null)
-        {
-            error.WriteLine($"crishim: {AdminSocketOption.IsOff}");
-            return ExitCode.Failure;
+            return exitCode;
         }
 
         try
         {
             using var channel = new UnixChannel(socket);
-            var answer = new Answer(Terminal.Of(parse.InvocationConfiguration.Output), error, parse.GetValue(_output) == "json", socket);
+            var answer = new Answer(Terminal.Of(parse.InvocationConfiguration.Output), error, _output.IsJson(parse), socket);
             return await RunAsync(new Supervisor.SupervisorClient(channel.Invoker), answer, parse, cancellationToken);
         }
-        catch (RpcException failure) when (cancellationToken.IsCancellationRequested)
+        catch (Exception interrupted) when (interrupted is RpcException or OperationCanceledException && cancellationToken.IsCancellationRequested)
         {
-            _ = failure;
-            return ExitCode.Success;
-        }
-        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
-        {
+            // A command that goes on until it is interrupted has done what it was for.
             return ExitCode.Success;
         }
         catch (RpcException failure)

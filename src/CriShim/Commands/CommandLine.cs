@@ -5,6 +5,7 @@ using CriShim.Commands.Doctor;
 using CriShim.Commands.Drain;
 using CriShim.Commands.Pods;
 using CriShim.Commands.Timelines;
+using CriShim.Configuration;
 
 namespace CriShim.Commands;
 
@@ -68,7 +69,7 @@ internal static class CommandLine
         // Values that could be read are checked as well, so that one look shows all there is to mend.
         if (parse.CommandResult.Command == serve.Command)
         {
-            ServeCommand.ReportErrors(serve.Load(parse), error);
+            _ = ConfigurationError.Report(serve.Load(parse).Errors, error);
         }
 
         string command = parse.CommandResult.Command is RootCommand ? "" : parse.CommandResult.Command.Name + " ";

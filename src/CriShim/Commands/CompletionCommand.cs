@@ -28,6 +28,8 @@ internal static class CompletionCommand
             compadd -- "${(@)found:#}" || _files
         }
         compdef _crishim crishim
+        # As a file of $fpath this is the function's own first call.
+        if [ "${funcstack[1]}" = _crishim ]; then _crishim; fi
 
         """;
 

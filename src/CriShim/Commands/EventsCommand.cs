@@ -39,9 +39,8 @@ internal sealed class EventsCommand : AskingCommand
     {
         string subject = parse.GetValue(_pod) ?? "";
         bool follows = parse.GetValue(_follow);
-        if (subject.Length > 0 && !IsSubject(subject))
+        if (subject.Length > 0 && !CheckSubject(subject, answer))
         {
-            answer.Error.WriteLine($"crishim: \"{Terminal.Clean(subject)}\" {SubjectText.Allowed}");
             return ExitCode.Usage;
         }
 

@@ -25,9 +25,8 @@ internal sealed class ExplainCommand : AskingCommand
         Supervisor.SupervisorClient supervisor, Answer answer, ParseResult parse, CancellationToken cancellationToken)
     {
         string subject = parse.GetValue(_pod)!;
-        if (!IsSubject(subject))
+        if (!CheckSubject(subject, answer))
         {
-            answer.Error.WriteLine($"crishim: \"{Terminal.Clean(subject)}\" {SubjectText.Allowed}");
             return ExitCode.Usage;
         }
 

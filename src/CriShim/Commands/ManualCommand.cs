@@ -26,7 +26,7 @@ internal static class ManualCommand
             .Append(".SH SYNOPSIS\n.B crishim\n.I COMMAND\n[\\fIOPTIONS\\fR]\n")
             .Append(".SH DESCRIPTION\n")
             .Append(Text(root.Description)).Append(".PP\n")
-            .Append("All commands but \\fBserve\\fR ask the crishim that serves, over its admin socket, and are for root.\n")
+            .Append("Commands that show or end pods ask the crishim that serves, over its admin socket, and are for root.\n")
             .Append(".SH COMMANDS\n");
         foreach (Command command in root.Subcommands.Where(command => !command.Hidden))
         {
@@ -53,7 +53,7 @@ internal static class ManualCommand
         }
 
         _ = page.Append(".SH \"EXIT STATUS\"\n")
-            .Append(".TP\n.B 0\nIt was done.\n.TP\n.B 1\nIt failed; the standard error says why.\n.TP\n.B 2\nFlags or configuration are wrong.\n")
+            .Append(".TP\n.B 0\nIt was done.\n.TP\n.B 1\nIt failed, and the standard error says why; or \\fBdoctor\\fR found something, or \\fBdrain\\fR did not end all pods.\n.TP\n.B 2\nFlags or configuration are wrong.\n")
             .Append(".SH ENVIRONMENT\n.TP\n.B NO_COLOR\nSet to anything: no colours. There are none in pipes and files in any case.\n")
             .Append(".SH FILES\n")
             .Append($".TP\n.I {Escape(CriShimConfiguration.DefaultFile)}\nThe configuration; \\fBcrishim serve \\-\\-check\\-config\\fR prints all of it.\n")

@@ -76,21 +76,10 @@ internal sealed class ServeCommand
         PodManifests = Value(parse, _podManifests),
     });
 
-    /// <returns>Whether there was any.</returns>
-    public static bool ReportErrors(LoadedConfiguration loaded, TextWriter error)
-    {
-        foreach (ConfigurationError fault in loaded.Errors)
-        {
-            error.WriteLine($"crishim: {fault}");
-        }
-
-        return loaded.Errors.Count > 0;
-    }
-
     private async Task<int> RunAsync(ParseResult parse, CancellationToken cancellationToken)
     {
         LoadedConfiguration loaded = Load(parse);
-        if (ReportErrors(loaded, parse.InvocationConfiguration.Error))
+        if (ConfigurationError.Report(loaded.Errors, parse.InvocationConfiguration.Error))
         {
             return ExitCode.Usage;
         }

@@ -18,8 +18,7 @@ internal static class VersionCommand
 
     public static Command Create()
     {
-        var format = new Option<string>("--output", "-o") { HelpName = "text|json", Description = "How to print it.", DefaultValueFactory = _ => "text" };
-        format.AcceptOnlyFromAmong("text", "json");
+        var format = new OutputOption("one object");
         var socket = new AdminSocketOption();
         var command = new Command("version", "Prints the version of this program, and of the crishim that serves and its backend, if one does.")
         {
@@ -29,15 +28,14 @@ internal static class VersionCommand
         {
             var faults = new List<Configuration.ConfigurationError>();
             string? path = socket.Find(parse, faults);
-            if (faults.Count > 0)
+            if (Configuration.ConfigurationError.Report(faults, parse.InvocationConfiguration.Error))
             {
-                faults.ForEach(fault => parse.InvocationConfiguration.Error.WriteLine($"crishim: {fault}"));
                 return ExitCode.Usage;
             }
 
             (StatusResponse? daemon, string reason) = await AskAsync(path, cancellationToken);
             TextWriter output = parse.InvocationConfiguration.Output;
-            output.WriteLine(parse.GetValue(format) == "json" ? ToJson(daemon, reason) : ToText(daemon, reason));
+            output.WriteLine(format.IsJson(parse) ? ToJson(daemon, reason) : ToText(daemon, reason));
             return ExitCode.Success;
         });
         return command;

@@ -15,6 +15,17 @@ internal sealed record ConfigurationError(string Place, string? Setting, string?
     public static ConfigurationError At(FilePlace place, string? setting, string? value, string rule) =>
         new(place.ToString(), string.IsNullOrEmpty(setting) ? null : setting, value, rule) { Position = (place.Line, place.Column) };
 
+    /// <returns>Whether there was any.</returns>
+    public static bool Report(IReadOnlyList<ConfigurationError> faults, TextWriter error)
+    {
+        foreach (ConfigurationError fault in faults)
+        {
+            error.WriteLine($"crishim: {fault}");
+        }
+
+        return faults.Count > 0;
+    }
+
     public override string ToString() =>
         $"{Place}: {(Setting is null ? "" : Setting + ": ")}{(Value is null ? "" : SettingError.Quote(Value) + ": ")}{Rule}";
 

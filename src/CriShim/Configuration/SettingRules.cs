@@ -66,7 +66,7 @@ internal static class SettingRules
     public static bool TcpAddress(string text, out IPEndPoint? address, out string fault)
     {
         address = null;
-        bool isOff = text is "off" or "";
+        bool isOff = text == "off";
 
         // TryParse takes an address without a port, too, and an IPv6 one whose last part could be meant as one.
         bool hasPort = text.LastIndexOf(':') is var colon and > 0 && (text.IndexOf(':', StringComparison.Ordinal) == colon || text[colon - 1] == ']');

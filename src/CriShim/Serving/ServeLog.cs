@@ -42,7 +42,7 @@ internal static partial class ServeLog
     public static partial void ProofOfLifeRegained(this ILogger log);
 
     [LoggerMessage(14, LogLevel.Error,
-        "The admin socket is not served, so that crishim's own commands (drain) find nobody: {Reason}", EventName = "AdminFailed")]
+        "The admin socket is not served, so that crishim's own commands find nobody: {Reason}", EventName = "AdminFailed")]
     public static partial void AdminFailed(this ILogger log, string reason);
 
     [LoggerMessage(15, LogLevel.Information, "Metrics, health and the status page: http://{Address}/", EventName = "HttpStarted")]

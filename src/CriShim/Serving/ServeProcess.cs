@@ -65,11 +65,13 @@ internal static class ServeProcess
         using UnixListener listener = AcquireListener(configuration, log);
         var notifier = new ServiceNotifier(log);
         var options = new ProxyOptions { BackendSocketPath = configuration.Containerd.SocketPath };
-        PodDiscovery? discovery = CreateDiscovery(configuration.Discovery, loggers, time);
+        var node = new NodeNameResolver(
+            configuration.Discovery.NodeName, configuration.Discovery.Kubeconfig, loggers.CreateLogger<NodeNameResolver>());
+        PodDiscovery? discovery = CreateDiscovery(configuration.Discovery, node, loggers, time);
         using var meters = new MeterFactory();
         // Before whatever counts: zeros from which counters begin are seen only by who listens already.
         using MetricsCollector? metrics = configuration.Metrics.Address is null ? null : new MetricsCollector(meters);
-        PodEventRecorder? events = CreateEvents(configuration, meters, loggers, time);
+        PodEventRecorder? events = CreateEvents(configuration, node, meters, loggers, time);
         List<IHappeningListener> listeners = [];
         if (configuration.Metrics.Address is not null)
         {
@@ -81,7 +83,7 @@ internal static class ServeProcess
             listeners.Add(new PodStory(events.Record));
         }
 
-        using SpanExporter? spans = CreateTracing(configuration, meters, loggers, log, time);
+        using SpanExporter? spans = CreateTracing(configuration, node, meters, log, time);
         if (spans is not null)
         {
             listeners.Add(new SupervisionTracer(spans.Export));
@@ -225,23 +227,23 @@ internal static class ServeProcess
     };
 
     private static PodEventRecorder? CreateEvents(
-        CriShimConfiguration configuration, MeterFactory meters, ILoggerFactory loggers, TimeProvider time) =>
+        CriShimConfiguration configuration, NodeNameResolver node, MeterFactory meters, ILoggerFactory loggers, TimeProvider time) =>
         configuration.Discovery.Kubeconfig is { } kubeconfig && configuration.Events.WritesKubernetesEvents
             ? new PodEventRecorder(
-                new PodEventOptions { KubeconfigPath = kubeconfig, NodeName = configuration.Discovery.NodeName }, time, loggers, meters)
+                new PodEventOptions { KubeconfigPath = kubeconfig, NodeName = configuration.Discovery.NodeName }, time, loggers, meters, node)
             : null;
 
     private static SpanExporter? CreateTracing(
-        CriShimConfiguration configuration, MeterFactory meters, ILoggerFactory loggers, ILogger log, TimeProvider time) =>
+        CriShimConfiguration configuration, NodeNameResolver node, MeterFactory meters, ILogger log, TimeProvider time) =>
         configuration.Tracing.Endpoint is { } endpoint
             ? new SpanExporter(
                 endpoint,
-                new NodeNameResolver(configuration.Discovery.NodeName, configuration.Discovery.Kubeconfig, loggers.CreateLogger<NodeNameResolver>())
-                    .Resolve,
+                node.Resolve,
                 meters, log, time)
             : null;
 
-    private static PodDiscovery? CreateDiscovery(DiscoveryConfiguration configuration, ILoggerFactory loggers, TimeProvider time)
+    private static PodDiscovery? CreateDiscovery(
+        DiscoveryConfiguration configuration, NodeNameResolver node, ILoggerFactory loggers, TimeProvider time)
     {
         if (!configuration.HasSource)
         {
@@ -260,7 +262,8 @@ internal static class ServeProcess
                     : null,
             },
             time,
-            loggers);
+            loggers,
+            node);
     }
 
     private static UnixListener AcquireListener(CriShimConfiguration configuration, ILogger log)

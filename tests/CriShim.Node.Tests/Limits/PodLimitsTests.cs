@@ -3,6 +3,7 @@ using CriShim.Node.Limits;
 using CriShim.Node.Tests.Support;
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Resources;
+using CriShim.TestSupport.Lab;
 using Microsoft.Extensions.Logging;
 
 namespace CriShim.Node.Tests.Limits;
@@ -14,6 +15,7 @@ public sealed class PodLimitsTests : IDisposable
     private static CgroupLimits None => default;
     private readonly TempDirectory _node = new();
     private readonly RecordedLog _log = new();
+    private readonly PooledTime _time = new();
 
     public void Dispose() => _node.Dispose();
 
@@ -126,8 +128,8 @@ public sealed class PodLimitsTests : IDisposable
         _ = Cgroup("50000 100000", "268435456", slice);
         PodLimits limits = Limits(Pod() with { CgroupParent = "/" + slice }, systemctl);
 
-        await limits.RaiseAllAsync(default);
-        await limits.RaiseAllAsync(default);
+        await LooksAsync(limits.RaiseAllAsync(default));
+        await LooksAsync(limits.RaiseAllAsync(default));
 
         Assert.EndsWith(
             "are not raised for its emulated sidecars: systemd took the limits of kubepods-poduid.slice, and its cgroup does not have them",
@@ -140,9 +142,11 @@ public sealed class PodLimitsTests : IDisposable
         const string slice = "kubepods.slice/kubepods-poduid.slice";
         string cgroup = Cgroup("50000 100000", "268435456", slice);
         string systemctl = Systemctl(
-            $"(sleep 0.05; echo 60000 100000 > {cgroup}/cpu.max; echo 335544320 > {cgroup}/memory.max) > /dev/null 2>&1 &");
+            $"(while [ ! -e {_node.File("write")} ]; do sleep 0.01; done; cd {cgroup}; echo 60000 100000 > c; mv c cpu.max; echo 335544320 > m; mv m memory.max) > /dev/null 2>&1 &");
 
-        await Limits(Pod() with { CgroupParent = "/" + slice }, systemctl).RaiseAllAsync(default);
+        Task raising = Limits(Pod() with { CgroupParent = "/" + slice }, systemctl).RaiseAllAsync(default);
+        File.WriteAllText(_node.File("write"), "");
+        await LooksAsync(raising, () => File.ReadAllText(Path.Combine(cgroup, "memory.max")).Trim() == "335544320");
 
         Assert.EndsWith("CPU 500 to 600 millis, memory 268435456 to 335544320 bytes", Assert.Single(_log.All), StringComparison.Ordinal);
     }
@@ -172,7 +176,19 @@ public sealed class PodLimitsTests : IDisposable
         "/kubepods/poduid");
 
     private PodLimits Limits(LimitedPod pod, string systemctl = "/nonexistent") =>
-        new(() => [pod], _log.CreateLogger("test"), _node.File("cgroup"), systemctl);
+        new(() => [pod], _log.CreateLogger("test"), _time, _node.File("cgroup"), systemctl);
+
+    /// <summary>Until then the clock stands still; from then on its looks come.</summary>
+    private async Task LooksAsync(Task raising, Func<bool>? from = null)
+    {
+        await Condition.BecomesTrueAsync("the looks begin", NodeBed.Patience, from ?? (() => true));
+        await Condition.BecomesTrueAsync("it has looked", NodeBed.Patience, () =>
+        {
+            _time.Advance(TimeSpan.FromMilliseconds(100));
+            return raising.IsCompleted;
+        });
+        await raising;
+    }
 
     private string Cgroup(string cpu, string memory, string path = "kubepods/poduid")
     {

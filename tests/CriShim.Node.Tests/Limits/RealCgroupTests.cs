@@ -111,5 +111,5 @@ public sealed class RealCgroupTests(Containerd21 fixture) : IClassFixture<Contai
                 },
                 new HashSet<string> { "proxy" }, Parent),
         ],
-        _log.CreateLogger("limits"));
+        _log.CreateLogger("limits"), TimeProvider.System);
 }

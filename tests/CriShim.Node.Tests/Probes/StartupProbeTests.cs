@@ -94,11 +94,13 @@ public sealed class StartupProbeTests
     public async Task TcpSocket_OpenAndClosed_TellsThemApart()
     {
         using var server = new OneAnswerServer("");
+        // Taken, so that nobody else listens there, and refused all the same.
+        using var closed = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        closed.Bind(new IPEndPoint(IPAddress.Loopback, 0));
         await using var bed = await ProberBed.StartAsync();
 
         Assert.True(await bed.AskAsync($"{{tcpSocket: {{port: {server.Port}}}}}"));
-        server.Dispose();
-        Assert.False(await bed.AskAsync($"{{tcpSocket: {{port: {server.Port}}}}}"));
+        Assert.False(await bed.AskAsync($"{{tcpSocket: {{port: {((IPEndPoint)closed.LocalEndPoint!).Port}}}}}"));
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.TestSupport.Lab;
+using CriShim.TestSupport.Proofs;
 using Grpc.Core;
 
 namespace CriShim.RealContainerd.Tests.Chaos;
@@ -13,11 +14,18 @@ namespace CriShim.RealContainerd.Tests.Chaos;
 /// <param name="HasRun">It was seen running.</param>
 internal sealed record SeenInstance(string SandboxId, string Name, uint Attempt, string Id, bool HasRun);
 
-/// <summary>Lists at containerd's own socket all the time: which attempts there were, and whether two of a name ran at a time.</summary>
+/// <summary>Lists at containerd's own socket all the time: which attempts there were, and whether two of a name go on running.</summary>
 internal sealed class BackendWatch : IAsyncDisposable
 {
-    private static readonly TimeSpan Period = TimeSpan.FromMilliseconds(100), CallTime = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan Period = Proof.Pick(TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(300)), CallTime = TimeSpan.FromSeconds(10);
 
+    /// <summary>
+    /// A container's exit goes to whoever subscribes and to containerd's own CRI, one after the other; crishim can be the quicker one, most of all when containerd
+    /// was paused. So for a moment CRI has the dead one and its successor running; /proc tells at once whether two really do.
+    /// </summary>
+    private static readonly TimeSpan ExitIsNotedWithin = TimeSpan.FromSeconds(10);
+
+    private readonly Dictionary<string, long> _twoSince = new(StringComparer.Ordinal);
     private readonly CriCaller _bare;
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentDictionary<string, SeenInstance> _seen = new(StringComparer.Ordinal);
@@ -76,10 +84,24 @@ internal sealed class BackendWatch : IAsyncDisposable
                     _ = _seen.AddOrUpdate(one.Id, now, (_, before) => before with { HasRun = before.HasRun || now.HasRun });
                 }
 
-                foreach (IGrouping<(string, string), Container> two in list.Containers.Where(one => one.State == ContainerState.ContainerRunning)
-                    .GroupBy(one => (one.PodSandboxId, one.Metadata.Name)).Where(running => running.Count() > 1))
+                string[] twos =
+                [
+                    .. list.Containers.Where(one => one.State == ContainerState.ContainerRunning).GroupBy(one => (one.PodSandboxId, one.Metadata.Name))
+                        .Where(running => running.Count() > 1)
+                        .Select(two => $"{two.Key.Name} in {two.Key.PodSandboxId[..12]} running as {string.Join(" and ", two.Select(one => one.Id[..12]).Order())}"),
+                ];
+                foreach (string over in _twoSince.Keys.Except(twos).ToArray())
                 {
-                    _violations.Enqueue($"containerd has {two.First().Metadata.Name} running as {string.Join(" and ", two.Select(one => $"{one.Metadata.Attempt}"))}");
+                    _ = _twoSince.Remove(over);
+                }
+
+                foreach (string two in twos)
+                {
+                    _ = _twoSince.TryAdd(two, TimeProvider.System.GetTimestamp());
+                    if (TimeProvider.System.GetElapsedTime(_twoSince[two]) > ExitIsNotedWithin)
+                    {
+                        _violations.Enqueue($"containerd has {two}");
+                    }
                 }
             }
             catch (RpcException)

@@ -14,7 +14,7 @@ namespace CriShim.RealContainerd.Tests.Chaos;
 internal sealed class ChaosRun : IAsyncDisposable
 {
     /// <summary>What is to come to rest after faults, comes to rest in a few seconds, or it never does.</summary>
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(90);
+    private static readonly TimeSpan Patience = Proof.Pick(TimeSpan.FromMinutes(2), TimeSpan.FromMinutes(5));
 
     /// <summary>What containerd notes late, it notes within milliseconds.</summary>
     private static readonly TimeSpan LostAfter = TimeSpan.FromSeconds(5);
@@ -311,7 +311,7 @@ internal sealed class ChaosRun : IAsyncDisposable
         try
         {
             long rounds = _processes.Rounds;
-            DateTime deadline = TimeProvider.System.GetUtcNow().UtcDateTime.AddSeconds(10);
+            DateTime deadline = TimeProvider.System.GetUtcNow().UtcDateTime.AddSeconds(60);
             ListContainersResponse bare = await _bare.Runtime.ListContainersAsync(new ListContainersRequest(), deadline: deadline);
             using var caller = new CriCaller(Path.Combine(_folder, "crishim.sock"));
             ListContainersResponse shown = await caller.Runtime.ListContainersAsync(new ListContainersRequest(), deadline: deadline);
@@ -506,7 +506,7 @@ internal sealed class ChaosRun : IAsyncDisposable
         var lost = new List<string>();
         try
         {
-            DateTime deadline = TimeProvider.System.GetUtcNow().UtcDateTime.AddSeconds(10);
+            DateTime deadline = TimeProvider.System.GetUtcNow().UtcDateTime.AddSeconds(30);
             ListContainersResponse list = await _bare.Runtime.ListContainersAsync(
                 new ListContainersRequest
                 {

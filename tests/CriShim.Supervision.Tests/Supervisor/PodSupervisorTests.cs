@@ -8,6 +8,21 @@ namespace CriShim.Supervision.Tests.Supervisor;
 public sealed class PodSupervisorTests
 {
     [Fact]
+    public void CallersCreate_ThatTakesARestartOver_IsToldOnce()
+    {
+        var scene = new PodScene();
+        scene.Dies("p0");
+        scene.Take(scene.Supervisor.ArbitrateCreate("proxy", 1, equalsOurs: false, mayWait: true, scene.Now).Commands);
+        Assert.Equal(StandDownReason.TakenOverByCaller, scene.Command<Explain>().Decision.OutcomeReason);
+
+        scene.After(1);
+        scene.Tell(new ContainerCreated("k1", "proxy", 1, scene.Now));
+
+        scene.None<Explain>();
+        Assert.Equal(scene.Now.AddSeconds(-1), scene.LastDeath.OutcomeAt);
+    }
+
+    [Fact]
     public void Exited_FirstDeath_IsReplacedAtOnceBehindTheOldInstance()
     {
         var scene = new PodScene();

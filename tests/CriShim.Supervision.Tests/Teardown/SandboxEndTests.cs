@@ -46,6 +46,17 @@ public sealed class SandboxEndTests
     }
 
     [Fact]
+    public void StopPodSandbox_OfADeletedPod_HasWhatIsLeftOfItsGrace()
+    {
+        var scene = new TeardownScene();
+        scene.Tell(new PodTerminating(TimeSpan.FromSeconds(30)));
+        scene.After(10);
+        _ = scene.StopSandbox();
+        scene.HooksEnd("web", "job");
+        Assert.Equal(["10 hook web 18", "10 hook job 18", "10 stop web 20", "10 stop job 20"], scene.Wanted());
+    }
+
+    [Fact]
     public void StopPodSandbox_WithNothingRunning_IsForwardedAtOnce()
     {
         var scene = new TeardownScene();

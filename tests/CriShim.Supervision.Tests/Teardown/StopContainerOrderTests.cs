@@ -137,6 +137,17 @@ public sealed class StopContainerOrderTests
         Assert.Equal(["11 kill web"], scene.Wanted());
     }
 
+    /// <summary>The caller's own call kills at its time-out; what a reserve takes from that, nobody else knows of.</summary>
+    [Fact]
+    public void MainStopped_WhoseCallerVanishesBeforeAReserve_IsKilledAtTheReserve()
+    {
+        var scene = new TeardownScene(sidecars: "[{name: first, teardownReserve: 3s}]");
+        scene.Tell(new PodTerminating(TimeSpan.FromSeconds(10)));
+        Assert.Equal(Verdict.Forward, scene.Stop("web", 10));
+        scene.After(20);
+        Assert.Equal(["7 kill web"], scene.Wanted());
+    }
+
     [Fact]
     public void MainStopped_AloneInALivingPod_IsItsCallersAffair()
     {

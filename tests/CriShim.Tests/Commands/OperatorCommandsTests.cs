@@ -314,23 +314,69 @@ public sealed class OperatorCommandsTests : IAsyncLifetime, IAsyncDisposable
         Assert.Contains(part, output, StringComparison.Ordinal);
     }
 
+    /// <summary>As a file of $fpath, at the first key already; zsh's own part of it, which needs a terminal, is told apart.</summary>
+    [Fact]
+    public async Task Completion_OfZsh_CompletesCommands()
+    {
+        (_, string script, _) = await RunBareAsync("completion", "zsh");
+        string program = await SuggestingProgramAsync();
+        await File.WriteAllTextAsync(_directory.File("_crishim"), script);
+        string run = $$"""
+            fpath=({{Path.GetDirectoryName(program)}} $fpath)
+            compdef() { }
+            compadd() { shift; print -rl -- "$@" }
+            _files() { print files }
+            autoload -Uz _crishim
+            words=({{program}} e); BUFFER='crishim e'; CURSOR=9
+            _crishim
+            _crishim
+            """;
+
+        Assert.Equal("events\nexplain\npods\nevents\nexplain\npods\n", await ShellAsync("zsh", "-f", "-c", run));
+    }
+
+    [Fact]
+    public async Task Completion_OfFish_CompletesCommands()
+    {
+        (_, string script, _) = await RunBareAsync("completion", "fish");
+        string program = await SuggestingProgramAsync();
+        await File.WriteAllTextAsync(_directory.File("crishim.fish"), script);
+        string run = $"set -x PATH {Path.GetDirectoryName(program)} $PATH; source {_directory.File("crishim.fish")}; complete -C 'crishim e'";
+
+        Assert.Equal("events\nexplain\n", await ShellAsync("fish", "--no-config", "-c", run));
+    }
+
+    /// <summary>A crishim that knows what completes "crishim e", and "pods" that does not.</summary>
+    private async Task<string> SuggestingProgramAsync()
+    {
+        string program = _directory.File("crishim");
+        await File.WriteAllTextAsync(program, "#!/bin/sh\n[ \"$1\" = '[suggest:9]' ] && [ \"$2\" = 'crishim e' ] && printf 'events\\nexplain\\npods\\n'\n");
+        File.SetUnixFileMode(program, UnixFileMode.UserRead | UnixFileMode.UserExecute | UnixFileMode.UserWrite);
+        return program;
+    }
+
+    private async Task<string> ShellAsync(string shell, params string[] arguments)
+    {
+        var start = new System.Diagnostics.ProcessStartInfo(shell, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        start.Environment["HOME"] = Path.GetDirectoryName(_directory.File("x"));
+        using var process = System.Diagnostics.Process.Start(start)!;
+        Task<string> errors = process.StandardError.ReadToEndAsync();
+        string output = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        Assert.Equal("", await errors);
+        return output;
+    }
+
     [Fact]
     public async Task Completion_OfBash_CompletesCommands()
     {
         (_, string script, _) = await RunBareAsync("completion", "bash");
         string file = _directory.File("completion.bash");
-        string program = _directory.File("crishim");
+        string program = await SuggestingProgramAsync();
         await File.WriteAllTextAsync(file, script);
-        await File.WriteAllTextAsync(program, "#!/bin/sh\n[ \"$1\" = '[suggest:9]' ] && [ \"$2\" = 'crishim e' ] && printf 'events\\nexplain\\npods\\n'\n");
-        File.SetUnixFileMode(program, UnixFileMode.UserRead | UnixFileMode.UserExecute | UnixFileMode.UserWrite);
         string run = $"source {file}; COMP_LINE='crishim e' COMP_POINT=9 COMP_CWORD=1 COMP_WORDS=({program} e); _crishim; echo \"${{COMPREPLY[*]}}\"";
 
-        using var bash = System.Diagnostics.Process.Start(
-            new System.Diagnostics.ProcessStartInfo("bash", ["-c", run]) { RedirectStandardOutput = true })!;
-        string output = await bash.StandardOutput.ReadToEndAsync();
-        await bash.WaitForExitAsync();
-
-        Assert.Equal("events explain\n", output);
+        Assert.Equal("events explain\n", await ShellAsync("bash", "-c", run));
     }
 
     [Fact]

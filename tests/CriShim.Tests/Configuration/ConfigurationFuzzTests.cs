@@ -47,14 +47,14 @@ public sealed class ConfigurationFuzzTests : IDisposable
         Proof.Record("Configuration fuzzing", "broken files", $"{inputs:n0} ({good:n0} of them still good)");
     }
 
-    /// <summary>Those of the README and of the packages.</summary>
+    /// <summary>What is installed, with every option, and short ones.</summary>
     private static string[] Seeds()
     {
-        string readme = File.ReadAllText(Path.Combine(Repository.Root, "README.md"));
-        int from = readme.IndexOf("apiVersion: crishim.io/v1alpha1", StringComparison.Ordinal);
+        IEnumerable<string> example = File.ReadLines(Path.Combine(Repository.Root, "systemd", "config.yaml"))
+            .Where(line => !line.StartsWith("##", StringComparison.Ordinal)).Select(line => line.TrimStart('#'));
         return
         [
-            readme[from..readme.IndexOf("```", from, StringComparison.Ordinal)],
+            string.Join('\n', example),
             "listen: {address: /run/a.sock, mode: \"0600\"}\nsupervision: {restart: {errorExit: {maxDelay: 10s}, nodeLimit: {perSecond: 1, burst: 2}}}\n",
             "log:\n  level: debug\n  format: json\nshutdown:\n  runningCallsGrace: 1m30s\n",
             "",

@@ -24,7 +24,7 @@ public sealed class DrainAtShutdownTests : IDisposable
         await File.WriteAllTextAsync(
             ConfigFile,
             $"containerd: {{address: /nowhere/containerd.sock}}\nsupervision: {{stateDirectory: {_directory.File("state")}}}\n"
-            + $"admin: {{address: {AdminFile}}}\nlisten: {{address: {_directory.File("crishim.sock")}}}");
+            + $"admin: {{address: {AdminFile}}}\nmetrics: {{address: \"off\"}}\nlisten: {{address: {_directory.File("crishim.sock")}}}");
         await using CrishimProcess crishim = CrishimProcess.Start(_directory, start =>
         {
             start.ArgumentList.Add("serve");

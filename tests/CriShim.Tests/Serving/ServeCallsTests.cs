@@ -89,7 +89,7 @@ public sealed class ServeCallsTests : IDisposable
         File.WriteAllText(file, $"shutdown: {{runningCallsGrace: {grace}}}\nadmin: {{address: {_directory.File("admin.sock")}}}");
         return CrishimProcess.Start(_directory, start =>
         {
-            foreach (string argument in (ReadOnlySpan<string>)["serve", "--config", file, "--listen", SocketFile, "--containerd", BackendFile])
+            foreach (string argument in (ReadOnlySpan<string>)["serve", "--config", file, "--listen", SocketFile, "--containerd", BackendFile, "--metrics", "off"])
             {
                 start.ArgumentList.Add(argument);
             }

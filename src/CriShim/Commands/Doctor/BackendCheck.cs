@@ -19,7 +19,7 @@ internal sealed partial class BackendCheck(TimeProvider time) : ICheck
         using var channel = new UnixChannel(path);
         var runtime = new RuntimeService.RuntimeServiceClient(channel.Invoker);
         CallOptions Options() => new(
-            deadline: (time.GetUtcNow() + CallersSocketCheck.Patience).UtcDateTime, cancellationToken: cancellationToken);
+            deadline: Diagnosis.Deadline(time), cancellationToken: cancellationToken);
         try
         {
             VersionResponse version = await runtime.VersionAsync(new VersionRequest(), Options());
@@ -95,7 +95,7 @@ internal sealed partial class BackendCheck(TimeProvider time) : ICheck
         }
 
         bool? systemdCgroup = FindBool(config.RootElement, "SystemdCgroup");
-        foreach (KubeletSettings kubelet in KubeletSettings.FindAll(diagnosis.At))
+        foreach (KubeletSettings kubelet in diagnosis.Kubelets)
         {
             if (systemdCgroup is { } isSystemd && kubelet.CgroupDriver is { } driver && (driver == "systemd") != isSystemd)
             {

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net.Sockets;
 using CriShim.Admin;
 using CriShim.Linux.Polling;
@@ -10,8 +9,6 @@ namespace CriShim.Commands.Doctor;
 /// <summary>The socket that the kubelet and crictl connect to: who listens, who may come, and whether calls are answered.</summary>
 internal sealed class CallersSocketCheck(TimeProvider time) : ICheck
 {
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
-
     public string Area => "socket";
 
     public async Task RunAsync(Diagnosis diagnosis, CancellationToken cancellationToken)
@@ -41,7 +38,7 @@ internal sealed class CallersSocketCheck(TimeProvider time) : ICheck
         try
         {
             VersionResponse version = await new RuntimeService.RuntimeServiceClient(channel.Invoker).VersionAsync(
-                new VersionRequest(), deadline: (time.GetUtcNow() + Patience).UtcDateTime, cancellationToken: cancellationToken);
+                new VersionRequest(), deadline: Diagnosis.Deadline(time), cancellationToken: cancellationToken);
             diagnosis.Good(
                 Area, $"{path} (mode {Octal(mode)}, held by {listener}) answers: {version.RuntimeName} {version.RuntimeVersion}, CRI {version.RuntimeApiVersion}");
             if (version.RuntimeApiVersion != "v1")
@@ -59,11 +56,10 @@ internal sealed class CallersSocketCheck(TimeProvider time) : ICheck
         }
     }
 
-    private static async Task<string?> FindListenerAsync(string path, Diagnosis diagnosis, CancellationToken cancellationToken)
+    private async Task<string?> FindListenerAsync(string path, Diagnosis diagnosis, CancellationToken cancellationToken)
     {
-        const string area = "socket";
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        limit.CancelAfter(Patience);
+        limit.CancelAfter(Diagnosis.Patience);
         using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
@@ -72,12 +68,12 @@ internal sealed class CallersSocketCheck(TimeProvider time) : ICheck
         catch (SocketException refused)
         {
             diagnosis.Blame(
-                area, $"nobody listens on {path}: {refused.Message}", "systemctl restart crishim.socket crishim.service; journalctl -u crishim");
+                Area, $"nobody listens on {path}: {refused.Message}", "systemctl restart crishim.socket crishim.service; journalctl -u crishim");
             return null;
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            diagnosis.Blame(area, $"{path} accepts no connection: callers queue in it", "systemctl restart crishim; journalctl -u crishim");
+            diagnosis.Blame(Area, $"{path} accepts no connection: callers queue in it", "systemctl restart crishim; journalctl -u crishim");
             return null;
         }
 
@@ -88,23 +84,11 @@ internal sealed class CallersSocketCheck(TimeProvider time) : ICheck
             return "systemd";
         }
 
-        string name = NameOf(pid, diagnosis);
+        string name = new KubeletEvidence(diagnosis.At("/proc")).NameOf(pid) ?? "a process of another namespace";
         diagnosis.Warn(
-            area, $"{path} belongs to {name} (process {pid}), not to systemd: callers are refused while crishim restarts",
+            Area, $"{path} belongs to {name} (process {pid}), not to systemd: callers are refused while crishim restarts",
             "end that process; systemctl enable --now crishim.socket; systemctl restart crishim");
         return name;
-    }
-
-    private static string NameOf(int pid, Diagnosis diagnosis)
-    {
-        try
-        {
-            return File.ReadAllText(diagnosis.At(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/comm"))).TrimEnd('\n');
-        }
-        catch (Exception unseen) when (unseen is IOException or UnauthorizedAccessException)
-        {
-            return "a process of another namespace";
-        }
     }
 
     private static string Octal(UnixFileMode mode) => "0" + Convert.ToString((int)mode, 8);

@@ -7,7 +7,11 @@ namespace CriShim.Commands.Doctor;
 /// <param name="root">The folder that is "/" to the checks.</param>
 internal sealed class Diagnosis(CriShimConfiguration configuration, string root)
 {
+    /// <summary>How long one question may take on this node.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
+
     private readonly List<Finding> _findings = [];
+    private IReadOnlyList<KubeletSettings>? _kubelets;
 
     public CriShimConfiguration Configuration => configuration;
 
@@ -16,8 +20,14 @@ internal sealed class Diagnosis(CriShimConfiguration configuration, string root)
     /// <summary>Names of the pods that the backend has, "namespace/name" by sandbox id; null while they are not known.</summary>
     public IReadOnlyDictionary<string, string>? Pods { get; set; }
 
+    /// <summary>The kubelets that run on this node, and what they were told.</summary>
+    public IReadOnlyList<KubeletSettings> Kubelets => _kubelets ??= [.. KubeletSettings.FindAll(At)];
+
     /// <summary>"on", "observe" or "off", as the serving crishim says; null while it is not known.</summary>
     public string? ServedMode { get; set; }
+
+    /// <summary>Of a call that is made now.</summary>
+    public static DateTime Deadline(TimeProvider time) => (time.GetUtcNow() + Patience).UtcDateTime;
 
     /// <summary>Where a file of the node is.</summary>
     public string At(string path) => root + path;

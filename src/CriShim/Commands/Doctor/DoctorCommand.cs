@@ -12,10 +12,7 @@ internal sealed class DoctorCommand
         HelpName = "FILE", Description = $"Configuration file. Without the flag {CriShimConfiguration.DefaultFile} is read, if it exists.",
     };
 
-    private readonly Option<string> _output = new("--output", "-o")
-    {
-        HelpName = "text|json", Description = "How to print it; json: one object.", DefaultValueFactory = _ => "text",
-    };
+    private readonly OutputOption _output = new("one object");
 
     private readonly Option<bool> _beforeRemoval = new("--before-removal")
     {
@@ -42,7 +39,6 @@ internal sealed class DoctorCommand
             new ClockCheck(isSynchronised ?? KernelClock.IsSynchronised), new LeftoverCheck(), new RoomCheck(roomOf ?? RoomCheck.Measure),
         ];
         _removalChecks = [backend, new RemovalCheck()];
-        _output.AcceptOnlyFromAmong("text", "json");
         Command = new Command(
             "doctor",
             "Looks for what is wrong on this node, and says what to do. Exit codes: 0 nothing is wrong, 1 something is, 2 wrong usage.")
@@ -69,7 +65,7 @@ internal sealed class DoctorCommand
             }
 
             // A removal is not kept up by anything else that may be wrong.
-            findings = isRemoval ? [.. diagnosis.Findings.Where(finding => finding.Area == "removal")] : diagnosis.Findings;
+            findings = isRemoval ? [.. diagnosis.Findings.Where(finding => finding.Area == RemovalCheck.Name)] : diagnosis.Findings;
         }
         else
         {
@@ -77,7 +73,7 @@ internal sealed class DoctorCommand
                 Severity.Problem, "configuration", error.ToString(), "mend it; crishim serve --check-config tells whether it is right"))];
         }
 
-        if (parse.GetValue(_output) == "json")
+        if (_output.IsJson(parse))
         {
             output.WriteLine(DoctorReport.ToJson(findings));
         }

@@ -6,7 +6,8 @@ namespace CriShim.Commands.Doctor;
 /// <summary>Whether the node's kubelet is pointed at crishim.</summary>
 internal sealed class KubeletCheck : ICheck
 {
-    private const string Way =
+    /// <summary>Where it is said, and how it takes effect.</summary>
+    public const string Way =
         "the kubelet's flag --container-runtime-endpoint (with kubeadm in /var/lib/kubelet/kubeadm-flags.env), or containerRuntimeEndpoint "
         + "in its configuration file; then systemctl restart kubelet";
 
@@ -22,13 +23,12 @@ internal sealed class KubeletCheck : ICheck
     public Task RunAsync(Diagnosis diagnosis, CancellationToken cancellationToken)
     {
         string socket = diagnosis.Configuration.Listen.SocketPath;
-        KubeletSettings[] kubelets = [.. KubeletSettings.FindAll(diagnosis.At)];
-        foreach (KubeletSettings kubelet in kubelets)
+        foreach (KubeletSettings kubelet in diagnosis.Kubelets)
         {
             Look(kubelet, socket, diagnosis);
         }
 
-        if (kubelets.Length == 0)
+        if (diagnosis.Kubelets.Count == 0)
         {
             string[] pointing = [.. FilesThatPointAt(socket, diagnosis.At)];
             diagnosis.Note(Area, pointing.Length > 0
@@ -43,7 +43,7 @@ internal sealed class KubeletCheck : ICheck
     public static IEnumerable<string> PointingAtCrishim(Diagnosis diagnosis)
     {
         string socket = diagnosis.Configuration.Listen.SocketPath;
-        foreach (KubeletSettings kubelet in KubeletSettings.FindAll(diagnosis.At))
+        foreach (KubeletSettings kubelet in diagnosis.Kubelets)
         {
             if (IsAt(kubelet.Endpoint, socket) || IsAt(kubelet.ImageEndpoint, socket))
             {

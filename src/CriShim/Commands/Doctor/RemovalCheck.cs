@@ -3,7 +3,9 @@ namespace CriShim.Commands.Doctor;
 /// <summary>Whether the node would go on working without crishim.</summary>
 internal sealed class RemovalCheck : ICheck
 {
-    public string Area => "removal";
+    public const string Name = "removal";
+
+    public string Area => Name;
 
     public Task RunAsync(Diagnosis diagnosis, CancellationToken cancellationToken)
     {
@@ -14,8 +16,7 @@ internal sealed class RemovalCheck : ICheck
             isFree = false;
             diagnosis.Blame(
                 Area, $"the kubelet is pointed at crishim, without which the node would go NotReady: {string.Join(", ", pointing)}",
-                $"set it back to unix://{diagnosis.Configuration.Containerd.SocketPath}: the kubelet's flag --container-runtime-endpoint (with kubeadm in "
-                + "/var/lib/kubelet/kubeadm-flags.env), or containerRuntimeEndpoint in its configuration file; then systemctl restart kubelet");
+                $"set it back to unix://{diagnosis.Configuration.Containerd.SocketPath}: {KubeletCheck.Way}");
         }
 
         KeptPod[] kept = [.. KeptPod.ReadAll(diagnosis.At(diagnosis.Configuration.Supervision.StateDirectory))

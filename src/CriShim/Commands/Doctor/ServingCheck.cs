@@ -21,7 +21,7 @@ internal sealed class ServingCheck(TimeProvider time) : ICheck
         try
         {
             Protocol.Admin.V1.StatusResponse status = await new Supervisor.SupervisorClient(channel.Invoker).StatusAsync(
-                new Protocol.Admin.V1.StatusRequest(), deadline: (time.GetUtcNow() + CallersSocketCheck.Patience).UtcDateTime, cancellationToken: cancellationToken);
+                new Protocol.Admin.V1.StatusRequest(), deadline: Diagnosis.Deadline(time), cancellationToken: cancellationToken);
             diagnosis.ServedMode = status.SupervisionMode;
             diagnosis.Good(Area, $"version {status.Version} serves; supervision is {status.SupervisionMode}");
             if (status.Version != VersionCommand.Version)

@@ -54,10 +54,7 @@ internal sealed class DrainCommand
 
     private readonly AdminSocketOption _socket = new();
 
-    private readonly Option<string> _output = new("--output", "-o")
-    {
-        HelpName = "text|json", Description = "How to print it; json: one object, at the end.", DefaultValueFactory = _ => "text",
-    };
+    private readonly OutputOption _output = new("one object, at the end");
 
     private readonly KubeletEvidence _kubelets;
     private readonly QueuedShutdown _shutdown;
@@ -74,7 +71,6 @@ internal sealed class DrainCommand
         _kubelets = kubelets;
         _shutdown = shutdown;
         _time = time;
-        _output.AcceptOnlyFromAmong("text", "json");
         Command = new Command(
             "drain",
             "Ends every pod of the node in order, in parallel across pods, and keeps new ones from starting. This lasts until "
@@ -100,20 +96,12 @@ internal sealed class DrainCommand
     {
         TextWriter output = parse.InvocationConfiguration.Output;
         TextWriter error = parse.InvocationConfiguration.Error;
-        bool json = parse.GetValue(_output) == "json";
+        bool json = _output.IsJson(parse);
         var faults = new List<ConfigurationError>();
         TimeSpan grace = Read(_grace.Name, parse.GetValue(_grace)!, SettingRules.Duration(TimeSpan.Zero, NodeDrain.MaxGrace), faults);
-        string? socket = _socket.Find(parse, faults);
-        if (faults.Count > 0)
+        if (!_socket.TryFind(parse, faults, out string socket, out int exitCode))
         {
-            faults.ForEach(fault => error.WriteLine($"crishim: {fault}"));
-            return ExitCode.Usage;
-        }
-
-        if (socket is null)
-        {
-            error.WriteLine($"crishim: {AdminSocketOption.IsOff}");
-            return ExitCode.Failure;
+            return exitCode;
         }
 
         bool atShutdown = parse.GetValue(_onlyAtShutdown);

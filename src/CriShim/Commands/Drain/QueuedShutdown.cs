@@ -1,5 +1,4 @@
-using System.ComponentModel;
-using System.Diagnostics;
+using CriShim.Linux;
 
 namespace CriShim.Commands.Drain;
 
@@ -12,35 +11,21 @@ namespace CriShim.Commands.Drain;
 /// <param name="systemctl">The program; as root it reaches systemd without the bus, which may have stopped already.</param>
 internal sealed class QueuedShutdown(string systemctl = "systemctl")
 {
+    /// <summary>systemd is busy when a node shuts down; the unit's own limit is longer than this and a drain.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+
     /// <exception cref="InvalidOperationException">systemd can't be asked; the message says why.</exception>
     public async Task<bool> IsQueuedAsync()
     {
+        ProgramRun jobs = await ProgramRun.RunAsync(
+            systemctl, ["list-jobs", "--no-legend", "--no-pager", "--full"], Patience, CancellationToken.None);
+        if (jobs.Failure is { } failure)
+        {
+            throw new InvalidOperationException($"whether the node is shutting down is not known, so no pod is ended: {failure}");
+        }
+
         // JOB UNIT TYPE STATE
-        string jobs = await AskAsync("list-jobs", "--no-legend", "--no-pager", "--full");
-        return jobs.Split('\n').Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+        return jobs.Output.Split('\n').Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
             .Any(job => job.Length >= 3 && job[1] == "shutdown.target" && job[2] == "start");
     }
-
-    private async Task<string> AskAsync(params string[] arguments)
-    {
-        var start = new ProcessStartInfo(systemctl, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
-        start.Environment["LC_ALL"] = "C";
-        try
-        {
-            using Process process = Process.Start(start)!;
-            Task<string> error = process.StandardError.ReadToEndAsync();
-            string output = await process.StandardOutput.ReadToEndAsync();
-            await process.WaitForExitAsync();
-            return process.ExitCode == 0
-                ? output
-                : throw Unknown($"{systemctl} {arguments[0]} failed: {(await error).Trim()}");
-        }
-        catch (Win32Exception exception)
-        {
-            throw Unknown($"{systemctl} can't be run: {exception.Message}");
-        }
-    }
-
-    private static InvalidOperationException Unknown(string reason) =>
-        new($"whether the node is shutting down is not known, so no pod is ended: {reason}");
 }
