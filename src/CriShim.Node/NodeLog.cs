@@ -99,6 +99,9 @@ internal sealed partial class NodeLog(ILogger logger)
     [LoggerMessage(363, LogLevel.Warning, "Sidecar {Container} in sandbox {SandboxId} (container {ContainerId}) failed its startup probe {Failures} times, and is stopped")]
     public partial void StartupFailed(string container, string sandboxId, string containerId, int failures);
 
+    [LoggerMessage(377, LogLevel.Information, "The clock was set, or the machine slept: {Seconds:0} s are skipped")]
+    public partial void ClockWasSet(double seconds);
+
     [LoggerMessage(364, LogLevel.Information, "Removal of {Container} in sandbox {SandboxId} (container {ContainerId}) waits until it has ended in its turn")]
     public partial void RemovalHeld(string container, string sandboxId, string containerId);
 

@@ -50,6 +50,7 @@ public sealed partial class NodeSupervision
         using var timer = new PeriodicTimer(Options.RelistInterval, Time);
         while (await timer.WaitForNextTickAsync(Stopping).ConfigureAwait(false))
         {
+            CatchUpWithClock();
             await RelistAllAsync().ConfigureAwait(false);
         }
     }
@@ -84,7 +85,7 @@ public sealed partial class NodeSupervision
                 return false;
             }
 
-            Interlocked.Exchange(ref _listedAtTicks, askedAt.UtcTicks);
+            Volatile.Write(ref _listedAt, Time.GetTimestamp());
             Tell(askedAt, sandboxes.Value.Items, containers.Value.Containers);
             if (!_known.Task.IsCompleted)
             {

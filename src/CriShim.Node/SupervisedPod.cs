@@ -22,6 +22,7 @@ internal sealed class SupervisedPod : IDisposable
     private readonly Lock _lock = new();
     private readonly NodeSupervision _node;
     private readonly ITimer _timer;
+    private DateTimeOffset _timerAt;
     private readonly Dictionary<string, Task> _work = new(StringComparer.Ordinal);
     private PodSupervisor _supervisor;
     private TaskCompletionSource _changed = NewSignal();
@@ -311,6 +312,18 @@ internal sealed class SupervisedPod : IDisposable
         }
     }
 
+    /// <summary>Something of it waits for a time.</summary>
+    public bool HasTimer
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return !_forgotten && _timerAt > _node.Now;
+            }
+        }
+    }
+
     public void Dispose() => _timer.Dispose();
 
     private static PodSupervisorOptions OptionsOf(NodeSupervision node, PodIdentity identity) => new()
@@ -395,6 +408,7 @@ internal sealed class SupervisedPod : IDisposable
                     Queue("", () => _node.RelistAsync(this));
                     break;
                 case ScheduleTimer schedule:
+                    _timerAt = schedule.At;
                     TimeSpan delay = schedule.At - _node.Now;
                     _ = _timer.Change(delay > TimeSpan.Zero ? delay : TimeSpan.Zero, Timeout.InfiniteTimeSpan);
                     break;

@@ -264,6 +264,42 @@ public sealed class NodeSupervisionTests
         await bed.LoggedAsync("due in 500 ms");
     }
 
+    /// <summary>A node whose clock is wrong until it has a network, or a laptop that slept.</summary>
+    [Fact]
+    public async Task Clock_SetForth_IsFollowedOnceNothingWaits()
+    {
+        var time = new PooledTime();
+        await using NodeBed bed = await NodeBed.PrepareAsync(time);
+        bed.Options = bed.Options with { RelistInterval = TimeSpan.FromMilliseconds(100) };
+        bed.Start();
+        await bed.RunAsync();
+        bed.Backend.Exit("c0", 1);
+        await bed.RunsAsync(1);
+        bed.Backend.Exit(bed.Running!.Id, 1);
+        await bed.LoggedAsync("due in 250 ms");
+        time.SetClock(TimeSpan.FromHours(8));
+        DateTimeOffset before = bed.Node.Now;
+
+        await ListsAsync();
+        Assert.Equal(before + bed.Options.RelistInterval, bed.Node.Now);
+        time.Advance(TimeSpan.FromMilliseconds(150));
+        await bed.RunsAsync(2);
+        await Condition.BecomesTrueAsync("the clock is followed", NodeBed.Patience, async () =>
+        {
+            await ListsAsync();
+            return bed.Node.Now == time.GetUtcNow();
+        });
+        Assert.InRange(time.GetUtcNow() - bed.Node.Health.ListedAt!.Value, TimeSpan.Zero, bed.Options.RelistInterval);
+
+        async Task ListsAsync()
+        {
+            int lists = bed.Backend.Requests<ListContainersRequest>().Count;
+            time.Advance(bed.Options.RelistInterval);
+            await Condition.BecomesTrueAsync(
+                "the backend is listed", NodeBed.Patience, () => bed.Backend.Requests<ListContainersRequest>().Count > lists);
+        }
+    }
+
     [Fact]
     public async Task Exit_AgainAndAgain_WaitsTwiceAsLongEachTime()
     {
