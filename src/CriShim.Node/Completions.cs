@@ -18,7 +18,7 @@ internal sealed class Completions(NodeSupervision node, RuntimeAdapter backend)
         string? id = pod.CurrentOf(command.Lineage);
         if (!isRecorded)
         {
-            node.Log.CompletionNotRecorded(command.Lineage, pod.Identity.SandboxId);
+            node.Journal.CompletionNotRecorded(pod.Identity.InJournal, command.Lineage, id ?? "");
         }
         else if (id is not null && node.AreEventsFollowed && await MakeEndAsync(pod, id).ConfigureAwait(false) is { } end)
         {
@@ -35,7 +35,7 @@ internal sealed class Completions(NodeSupervision node, RuntimeAdapter backend)
     /// <summary>Under the pod's lock.</summary>
     public void OnShown(SupervisedPod pod, CompletionShown command)
     {
-        node.Log.CompletionShown(command.Lineage, pod.Identity.SandboxId, command.ContainerId);
+        node.Journal.CompletionShown(pod.Identity.InJournal, command.Lineage, command.ContainerId);
         node.OnMaskBegan();
         if (_ready.TryRemove(command.ContainerId, out ContainerEventResponse? end))
         {

@@ -66,8 +66,8 @@ internal sealed partial class NodeLog(ILogger logger)
     [LoggerMessage(323, LogLevel.Warning, "preStop hook of {Container} in sandbox {SandboxId} failed: exit code {ExitCode}, {Failure}")]
     public partial void HookFailed(string container, string sandboxId, int? exitCode, CallFailure? failure);
 
-    [LoggerMessage(324, LogLevel.Information, "Stop of {Container} in sandbox {SandboxId} (container {ContainerId}): its turn, {Grace:0.###} s")]
-    public partial void StopSent(string container, string sandboxId, string containerId, double grace);
+    [LoggerMessage(324, LogLevel.Information, "Stop of {Container} in sandbox {SandboxId} (container {ContainerId}): {Why}, {Grace:0.###} s")]
+    public partial void StopSent(string container, string sandboxId, string containerId, string why, double grace);
 
     [LoggerMessage(325, LogLevel.Warning, "Stop of {Container} in sandbox {SandboxId} (container {ContainerId}) failed, and is tried again: {Failure}")]
     public partial void StopFailed(string container, string sandboxId, string containerId, CallFailure failure);
@@ -101,6 +101,9 @@ internal sealed partial class NodeLog(ILogger logger)
 
     [LoggerMessage(364, LogLevel.Information, "Removal of {Container} in sandbox {SandboxId} (container {ContainerId}) waits until it has ended in its turn")]
     public partial void RemovalHeld(string container, string sandboxId, string containerId);
+
+    [LoggerMessage(366, LogLevel.Information, "Removal of {Container} in sandbox {SandboxId} (container {ContainerId}) is refused as long as its pod goes on: it runs, and is shown completed")]
+    public partial void RemovalRefused(string container, string sandboxId, string containerId);
 
     [LoggerMessage(365, LogLevel.Warning, "Followers of events are not told that container {ContainerId} of sandbox {SandboxId} is shown completed: {Failure}")]
     public partial void EndNotMade(string containerId, string sandboxId, CallFailure failure);

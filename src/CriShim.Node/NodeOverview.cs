@@ -24,24 +24,14 @@ public sealed record NodeHealth
     public required long StateFailures { get; init; }
 }
 
-/// <summary>A pod sandbox as operators see it.</summary>
+/// <summary>A pod sandbox as it is counted.</summary>
 public sealed record PodOverview
 {
-    /// <summary>The pod sandbox's id.</summary>
-    public required string SandboxId { get; init; }
-
-    public required string Namespace { get; init; }
-
-    public required string Name { get; init; }
-
-    public required string Uid { get; init; }
-
     /// <summary>By the last list, or by its stop.</summary>
     public required bool IsReady { get; init; }
 
     /// <summary>The pod is deleted, or its sandbox is being stopped.</summary>
     public required bool IsTerminating { get; init; }
 
-    /// <summary>In the order of their names.</summary>
     public required IReadOnlyList<LineageView> Lineages { get; init; }
 }

@@ -175,13 +175,28 @@ public sealed partial class NodeSupervision
         await ReadyAsync(cancellationToken).ConfigureAwait(false);
         if (_containers.TryGetValue(containerId, out TrackedContainer? container))
         {
-            string sandboxId = container.Pod.Identity.SandboxId;
+            PodIdentity pod = container.Pod.Identity;
+            bool isHeld = false;
             _ = await AskAsync(
                 container.Pod, (supervisor, _, now) => supervisor.ArbitrateRemove(containerId, now), HeldUntil(deadline),
-                () => Log.RemovalHeld(container.Name, sandboxId, containerId), cancellationToken, () => new RpcException(new Status(
-                    StatusCode.Unavailable,
-                    $"container \"{containerId}\" of pod sandbox \"{sandboxId}\" still runs, and is removed once it has ended in its turn: try again")))
-                .ConfigureAwait(false);
+                () =>
+                {
+                    isHeld = true;
+                    Journal.RemovalHeld(pod.InJournal, container.Name, containerId);
+                },
+                cancellationToken,
+                () =>
+                {
+                    if (!isHeld)
+                    {
+                        Journal.RemovalRefused(pod.InJournal, container.Name, containerId);
+                    }
+
+                    return new RpcException(new Status(
+                        StatusCode.Unavailable,
+                        $"container \"{containerId}\" of pod sandbox \"{pod.SandboxId}\" still runs, and is removed once it has ended in its turn: "
+                        + "try again"));
+                }).ConfigureAwait(false);
         }
     }
 

@@ -16,12 +16,6 @@ public sealed partial class NodeSupervision
         StateFailures = Store.Failures,
     };
 
-    /// <summary>All pod sandboxes, by namespace and name. Takes each pod's lock for a moment.</summary>
-    public IReadOnlyList<PodOverview> Overview() =>
-    [
-        .. _pods.Values.Select(pod => pod.Overview())
-            .OrderBy(pod => pod.Namespace, StringComparer.Ordinal)
-            .ThenBy(pod => pod.Name, StringComparer.Ordinal)
-            .ThenBy(pod => pod.SandboxId, StringComparer.Ordinal),
-    ];
+    /// <summary>All pod sandboxes. Takes each pod's lock for a moment.</summary>
+    public IReadOnlyList<PodOverview> Overview() => [.. _pods.Values.Select(pod => pod.Overview())];
 }

@@ -85,7 +85,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
         _facts = facts;
         ILogger logger = loggers.CreateLogger("CriShim.Supervision");
         Log = new NodeLog(logger);
-        Journal = new NodeJournal(Log, options.Listeners, time);
+        Journal = new NodeJournal(Log, options.Listeners, time, _pods.ContainsKey);
         _logger = logger;
         Store = new StateStore(options.StateDirectory, logger);
         _limit = new NodeRestartLimit(options.Restart.NodeLimit, Now);
@@ -372,17 +372,17 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
             annotations is not null && annotations.TryGetValue(ConfigSourceAnnotation, out string? source) ? source : null);
         SidecarAnnotation annotation = SidecarAnnotation.Parse(
             annotations is null ? new Dictionary<string, string>() : new Dictionary<string, string>(annotations));
-        if (SettingErrors.Summary(annotation.Errors) is { } wrong)
-        {
-            Journal.AnnotationWrong(identity.InJournal, wrong);
-        }
-
         var fresh = new SupervisedPod(this, identity, annotation);
         SupervisedPod pod = _pods.GetOrAdd(sandboxId, fresh);
         if (!ReferenceEquals(pod, fresh))
         {
             fresh.Dispose();
             return pod;
+        }
+
+        if (SettingErrors.Summary(annotation.Errors) is { } wrong)
+        {
+            Journal.AnnotationWrong(identity.InJournal, wrong);
         }
 
         if (FactsOf(identity) is { } facts)

@@ -288,20 +288,16 @@ internal sealed class SupervisedPod : IDisposable
         }
     }
 
-    /// <summary>As operators see it.</summary>
+    /// <summary>As it is counted.</summary>
     public PodOverview Overview()
     {
         lock (_lock)
         {
             return new PodOverview
             {
-                SandboxId = Identity.SandboxId,
-                Namespace = Identity.Namespace,
-                Name = Identity.Name,
-                Uid = Identity.Uid,
                 IsReady = _supervisor.IsSandboxReady && !_forgotten,
                 IsTerminating = _supervisor.IsTerminating,
-                Lineages = [.. _supervisor.Views(_node.Now).OrderBy(lineage => lineage.Name, StringComparer.Ordinal)],
+                Lineages = _supervisor.Views(_node.Now),
             };
         }
     }

@@ -32,7 +32,11 @@ public sealed class AccessReviewTests : IAsyncLifetime
 
         Assert.Null(fault);
         Assert.Equal(
-            [new ApiRight("list", "pods", true), new ApiRight("watch", "pods", true), new ApiRight("create", "events", false)], rights);
+            [
+                new ApiRight("list", "pods", true), new ApiRight("watch", "pods", true), new ApiRight("create", "events", false),
+                new ApiRight("patch", "events", false),
+            ],
+            rights);
         Assert.All(_asked, attributes => Assert.False(attributes.TryGetProperty("fieldSelector", out _)));
     }
 

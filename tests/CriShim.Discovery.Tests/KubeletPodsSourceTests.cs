@@ -43,7 +43,7 @@ public sealed class KubeletPodsSourceTests : IAsyncLifetime
         _kubelet.Delete("ua");
         await Eventually.TrueAsync(() => run.Has("ub") && !run.Has("ua"), "the next read", _clock, Second);
 
-        Assert.InRange(_clock.GetUtcNow() - new FakeTimeProvider().GetUtcNow(), TimeSpan.FromSeconds(13), TimeSpan.FromMinutes(5));
+        Assert.True(_clock.GetUtcNow() - new FakeTimeProvider().GetUtcNow() >= TimeSpan.FromSeconds(13), $"{_clock.GetUtcNow():o}");
     }
 
     [Fact]

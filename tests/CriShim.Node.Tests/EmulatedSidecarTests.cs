@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using CriShim.Node.Journal;
 using CriShim.Node.Tests.Support;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.Proxy.Services;
@@ -50,6 +51,8 @@ public sealed class EmulatedSidecarTests
 
         _ = await bed.IsMaskedAsync();
         Assert.Contains("\"completedId\":\"c0\"", bed.Record(), StringComparison.Ordinal);
+        Assert.Equal(
+            ["ContainerStarted", "CompletionNotRecorded", "CompletionShown"], bed.Journal.Of(Sandbox).Select(one => one.Kind));
     }
 
     [Fact]
@@ -106,6 +109,10 @@ public sealed class EmulatedSidecarTests
         Assert.True(stop.Timeout > 0);
         _ = await bed.IsMaskedAsync("c1", 1);
         Assert.Equal(ShownAs.Failed, bed.Node.Show("c0", Sandbox, Sidecar, 0)?.As);
+
+        // It is not the pod's end, nor this container's turn in it.
+        Assert.Equal(2, Assert.Single(bed.Journal.Of(Sandbox).OfType<StartupFailed>()).Failures);
+        Assert.True(Assert.Single(bed.Journal.Of(Sandbox).OfType<StopSent>()).HasFailedToStart);
     }
 
     [Fact]

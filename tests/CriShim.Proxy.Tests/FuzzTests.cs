@@ -1,4 +1,5 @@
 using CriShim.TestSupport;
+using CriShim.TestSupport.Proofs;
 using CriShim.TestSupport.RawHttp2;
 using CsCheck;
 
@@ -62,19 +63,18 @@ public sealed class FuzzTests
         await using TestBed bed = TestBed.WithRaw(Route.Proxy);
         bed.Raw.EchoForever();
         await using RawConnection good = await RawConnection.ConnectAsync(bed.CallerPath);
-        await wires.SampleAsync(
+        await wires.CheckFixedAsync(
             async wire =>
             {
-                RawConnection bad = await RawConnection.ConnectAsync(bed.CallerPath, new RawConnectionOptions { Greet = greet });
+                await using RawConnection bad = await RawConnection.ConnectAsync(bed.CallerPath, new RawConnectionOptions { Greet = greet });
                 await bad.WriteRawAsync(wire);
                 byte[] body = Octets.Varied(100);
                 RawStream answer = await good.CallAsync(TestBed.Brandnew, body);
                 Assert.Equal("0", answer.Status);
                 Octets.AssertEqual(body, answer.Body, "the well-behaved caller's answer");
-                await bad.DisposeAsync();
             },
-            iter: iterations,
-            threads: 1);
+            iterations,
+            Convert.ToHexStringLower);
 
         Assert.All(bed.Raw.Connections, backend => Assert.Empty(backend.Violations));
         await bed.AssertOthersAreServedAsync();

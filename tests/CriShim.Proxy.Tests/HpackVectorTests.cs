@@ -1,6 +1,7 @@
 using System.Text;
-using CsCheck;
+using CriShim.TestSupport.Proofs;
 using CriShim.TestSupport.RawHttp2;
+using CsCheck;
 
 namespace CriShim.Proxy.Tests;
 
@@ -56,8 +57,9 @@ public sealed class HpackVectorTests
                 Gen.Bool,
                 Gen.Bool,
                 Gen.Int[0, 4096])
-            .Sample((blocks, compress, huffman, capacity) =>
+            .CheckFixed(input =>
             {
+                (var blocks, bool compress, bool huffman, int capacity) = input;
                 var encoder = new HpackEncoder { Compress = compress, Huffman = huffman };
                 var decoder = new HpackDecoder();
                 encoder.Resize(capacity);

@@ -2,6 +2,7 @@ using System.Text;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.TestSupport;
 using CriShim.TestSupport.Backends;
+using CriShim.TestSupport.Proofs;
 using CriShim.TestSupport.RawHttp2;
 using CsCheck;
 
@@ -128,15 +129,15 @@ public sealed class MethodForwardingTests
         await using TestBed bed = await TestBed.WithFakeAsync(route);
         RawConnection caller = await bed.ConnectAsync();
         string[] paths = [.. KnownMethods().Concat(Unknown)];
-        await Gen.Select(Gen.Int[0, paths.Length - 1].Select(i => paths[i]), Gen.Byte.Array[0, 3000]).SampleAsync(
-            async (path, body) =>
+        await Gen.Select(Gen.Int[0, paths.Length - 1].Select(i => paths[i]), Gen.Byte.Array[0, 3000]).CheckFixedAsync(
+            async call =>
             {
+                (string path, byte[] body) = call;
                 RawStream stream = await caller.CallAsync(path, body);
                 Assert.Equal("0", stream.Status);
                 Octets.AssertEqual(body, stream.Body, path);
             },
-            iter: 200,
-            threads: 1);
+            200);
     }
 
     [Theory]

@@ -152,7 +152,9 @@ public sealed class ServiceTests(ServiceFixture fixture) : IClassFixture<Service
 
             Assert.Equal("containerd", version.RuntimeName);
             Assert.NotEqual(hung, await Installed.MainProcessAsync());
-            Assert.Contains("atchdog timeout", await Node.RunAsync("journalctl", "--no-pager", "-u", "crishim.service"), StringComparison.Ordinal);
+            // The journal may be behind.
+            await Condition.BecomesTrueAsync("the journal tells of it", Patience, async () =>
+                (await Node.RunAsync("journalctl", "--no-pager", "-u", "crishim.service")).Contains("atchdog timeout", StringComparison.Ordinal));
         }
         finally
         {

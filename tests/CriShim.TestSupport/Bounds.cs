@@ -6,7 +6,7 @@ namespace CriShim.TestSupport;
 /// <summary>How long a test waits for something that should happen at once. Only failing tests ever reach it.</summary>
 public static class Bounds
 {
-    public static readonly TimeSpan Failure = TimeSpan.FromSeconds(20);
+    public static readonly TimeSpan Failure = TimeSpan.FromSeconds(60);
 
     public static async Task Bounded(this Task task, [CallerArgumentExpression(nameof(task))] string what = "")
     {

@@ -110,30 +110,20 @@ internal sealed class ApiConnection : IDisposable
         return Demand(await SendAsync(request, cancellationToken).ConfigureAwait(false));
     }
 
-    /// <summary>Sends one POST of JSON.</summary>
-    /// <returns>A response of status 200 or 201 whose body is still to be read.</returns>
-    /// <exception cref="SpecSourceException">No answer, or another status.</exception>
-    public async Task<HttpResponseMessage> PostAsync(string path, byte[] body, string? bearerToken, CancellationToken cancellationToken)
-    {
-        using var request = NewRequest(HttpMethod.Post, path, bearerToken);
-        request.Content = new ByteArrayContent(body) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
-        return Demand(await SendAsync(request, cancellationToken).ConfigureAwait(false));
-    }
-
-    /// <summary>Sends one object, and leaves what is answered beside the status.</summary>
-    /// <returns>The status, whatever it is.</returns>
+    /// <summary>Sends one object.</summary>
+    /// <returns>A response of whatever status, whose body is still to be read.</returns>
     /// <exception cref="SpecSourceException">No answer.</exception>
-    public async Task<HttpStatusCode> WriteAsync(
+    public async Task<HttpResponseMessage> WriteAsync(
         HttpMethod method, string path, string mediaType, byte[] body, string? bearerToken, CancellationToken cancellationToken)
     {
         using var request = NewRequest(method, path, bearerToken);
-        request.Content = new ByteArrayContent(body);
-        request.Content.Headers.ContentType = new MediaTypeHeaderValue(mediaType);
-        using HttpResponseMessage response = await SendAsync(request, cancellationToken).ConfigureAwait(false);
-        return response.StatusCode;
+        request.Content = new ByteArrayContent(body) { Headers = { ContentType = new MediaTypeHeaderValue(mediaType) } };
+        return await SendAsync(request, cancellationToken).ConfigureAwait(false);
     }
 
-    private static HttpResponseMessage Demand(HttpResponseMessage response)
+    /// <summary>The same response, where its status is 200 or 201.</summary>
+    /// <exception cref="SpecSourceException">Another status; the response is disposed of.</exception>
+    public static HttpResponseMessage Demand(HttpResponseMessage response)
     {
         if (response.StatusCode is HttpStatusCode.OK or HttpStatusCode.Created)
         {
@@ -145,6 +135,10 @@ internal sealed class ApiConnection : IDisposable
             throw Refusal(response);
         }
     }
+
+    /// <summary>How long the other side asks to be left alone, which may be any time; null: it says nothing. A date counts by its own clock.</summary>
+    public static TimeSpan? RetryAfterOf(HttpResponseMessage response) =>
+        response.Headers.RetryAfter is { } asked ? asked.Delta ?? (asked.Date - response.Headers.Date) : null;
 
     private HttpRequestMessage NewRequest(HttpMethod method, string pathAndQuery, string? bearerToken)
     {
@@ -202,7 +196,7 @@ internal sealed class ApiConnection : IDisposable
 
     private static SpecSourceException Refusal(HttpResponseMessage response)
     {
-        TimeSpan? retryAfter = response.Headers.RetryAfter?.Delta;
+        TimeSpan? retryAfter = RetryAfterOf(response);
         int status = (int)response.StatusCode;
         return status switch
         {

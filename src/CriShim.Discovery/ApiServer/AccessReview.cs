@@ -32,10 +32,11 @@ public static class AccessReview
         ApiAccess access = KubeconfigReader.Read(kubeconfig);
         using ApiConnection connection = ApiConnection.Open(access);
         var rights = new List<ApiRight>();
-        foreach ((string verb, string resource) in ((string, string)[])[("list", "pods"), ("watch", "pods"), ("create", "events")])
+        foreach ((string verb, string resource) in ((string, string)[])[("list", "pods"), ("watch", "pods"), ("create", "events"), ("patch", "events")])
         {
             byte[] body = Request(verb, resource, resource == "pods" ? access.FindNodeName() : null);
-            using HttpResponseMessage response = await connection.PostAsync(Path, body, access.BearerToken, cancellationToken).ConfigureAwait(false);
+            using HttpResponseMessage response = ApiConnection.Demand(await connection.WriteAsync(
+                HttpMethod.Post, Path, "application/json", body, access.BearerToken, cancellationToken).ConfigureAwait(false));
             rights.Add(new ApiRight(verb, resource, await ReadAsync(response, cancellationToken).ConfigureAwait(false)));
         }
 

@@ -22,6 +22,9 @@ public sealed record PodEvent
     public required string Message { get; init; }
 
     public bool IsWarning { get; init; }
+
+    /// <summary>Only what has the same message is counted in one Event; else the last message stands for all.</summary>
+    public bool CountsByMessage { get; init; }
 }
 
 /// <summary>How Events are written.</summary>
@@ -51,5 +54,6 @@ public sealed record PodEventOptions
 
     public TimeSpan CallTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>Between two tries, also where the API server asks for more by <c>Retry-After</c>.</summary>
     public TimeSpan MaxRetryDelay { get; init; } = TimeSpan.FromMinutes(1);
 }

@@ -103,7 +103,7 @@ public sealed partial class PodEventRecorder
             return;
         }
 
-        var key = new Key(happened.Namespace, happened.Pod, happened.Uid, happened.Container, happened.Reason);
+        var key = new Key(happened.Namespace, happened.Pod, happened.Uid, happened.Container, happened.Reason, happened.CountsByMessage ? happened.Message : null);
         lock (_lock)
         {
             if (_waiting.TryGetValue(key, out Entry? same))
@@ -226,7 +226,7 @@ public sealed partial class PodEventRecorder
         DateTimeOffset now = Now;
         _nodeBudget.Spend(now);
         BudgetOf(key.Uid, now).Spend(now);
-        (HttpStatusCode? status, string reason) = await TryWriteAsync(key, entry, cancellationToken).ConfigureAwait(false);
+        (HttpStatusCode? status, string reason, TimeSpan? retryAfter) = await TryWriteAsync(key, entry, cancellationToken).ConfigureAwait(false);
         switch (status)
         {
             case HttpStatusCode.OK or HttpStatusCode.Created:
@@ -242,7 +242,10 @@ public sealed partial class PodEventRecorder
                 }
 
                 PutBack(key, entry);
-                await Task.Delay(_backoff.Next(), _time, cancellationToken).ConfigureAwait(false);
+                TimeSpan delay = _backoff.Next();
+                TimeSpan asked = retryAfter ?? TimeSpan.Zero;
+                asked = asked < _options.MaxRetryDelay ? asked : _options.MaxRetryDelay;
+                await Task.Delay(asked > delay ? asked : delay, _time, cancellationToken).ConfigureAwait(false);
                 return;
             default:
                 // The namespace or the right is not there: another try would end as this one.
@@ -252,27 +255,27 @@ public sealed partial class PodEventRecorder
         }
     }
 
-    private async Task<(HttpStatusCode? Status, string Reason)> TryWriteAsync(Key key, Entry entry, CancellationToken cancellationToken)
+    private async Task<(HttpStatusCode? Status, string Reason, TimeSpan? RetryAfter)> TryWriteAsync(
+        Key key, Entry entry, CancellationToken cancellationToken)
     {
         using var deadline = new CallDeadline(_options.CallTimeout, _time, cancellationToken);
         try
         {
             ApiAccess access = Connect();
             Written? there = FindWritten(key);
-            HttpStatusCode status;
             if (there is not null)
             {
-                status = await _connection.Current!.WriteAsync(
+                using HttpResponseMessage patched = await _connection.Current!.WriteAsync(
                     HttpMethod.Patch, $"{PathOf(key)}/{there.Name}", "application/strategic-merge-patch+json",
                     Patch(entry, there.Count + entry.Count), access.BearerToken, deadline.Token).ConfigureAwait(false);
-                if (status == HttpStatusCode.OK)
+                if (patched.StatusCode == HttpStatusCode.OK)
                 {
                     _written[key] = there with { Count = there.Count + entry.Count, At = entry.Last.At };
                 }
 
-                if (status != HttpStatusCode.NotFound)
+                if (patched.StatusCode != HttpStatusCode.NotFound)
                 {
-                    return (status, $"{_connection.Current!.Address.GetLeftPart(UriPartial.Authority)} answered with status {(int)status}");
+                    return Outcome(patched);
                 }
 
                 // Its time is up over there.
@@ -280,30 +283,34 @@ public sealed partial class PodEventRecorder
             }
 
             var fresh = new Written(NameOf(key), entry.Count, entry.Last.At);
-            status = await _connection.Current!.WriteAsync(
+            using HttpResponseMessage created = await _connection.Current!.WriteAsync(
                 HttpMethod.Post, PathOf(key), "application/json", Create(key, entry, fresh.Name), access.BearerToken, deadline.Token)
                 .ConfigureAwait(false);
-            if (status is HttpStatusCode.OK or HttpStatusCode.Created)
+            if (created.StatusCode is HttpStatusCode.OK or HttpStatusCode.Created)
             {
                 _written[key] = fresh;
             }
 
-            return (status, $"{_connection.Current!.Address.GetLeftPart(UriPartial.Authority)} answered with status {(int)status}");
+            return Outcome(created);
         }
         catch (SpecSourceException e)
         {
-            return (null, e.Message);
+            return (null, e.Message, e.RetryAfter);
         }
         catch (OperationCanceledException) when (deadline.IsOver)
         {
-            return (null, $"no answer within {_options.CallTimeout.TotalSeconds:0.###} s");
+            return (null, $"no answer within {_options.CallTimeout.TotalSeconds:0.###} s", null);
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
             // Whatever it is: it ends neither this task nor the process.
-            return (null, ApiConnection.FindReason(e) ?? $"it failed unexpectedly ({e.GetType().Name})");
+            return (null, ApiConnection.FindReason(e) ?? $"it failed unexpectedly ({e.GetType().Name})", null);
         }
     }
+
+    private (HttpStatusCode? Status, string Reason, TimeSpan? RetryAfter) Outcome(HttpResponseMessage response) => (
+        response.StatusCode, $"{_connection.Current!.Address.GetLeftPart(UriPartial.Authority)} answered with status {(int)response.StatusCode}",
+        ApiConnection.RetryAfterOf(response));
 
     /// <summary>One that is to be counted up; null: a new one is to be made.</summary>
     private Written? FindWritten(Key key)
@@ -446,7 +453,7 @@ public sealed partial class PodEventRecorder
     [GeneratedRegex(@"\A[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\z", RegexOptions.CultureInvariant)]
     private static partial Regex DnsName();
 
-    private readonly record struct Key(string Namespace, string Pod, string Uid, string? Container, string Reason);
+    private readonly record struct Key(string Namespace, string Pod, string Uid, string? Container, string Reason, string? Message);
 
     private sealed record Written(string Name, int Count, DateTimeOffset At);
 

@@ -104,6 +104,9 @@ public sealed record LeftAlone(RestartDecision Decision) : Happening
     public override string Kind => nameof(LeftAlone);
 
     public override string Words => HappeningText.Decision(Decision);
+
+    /// <summary>Its pod fails with it.</summary>
+    public override bool IsWarning => Decision.Reason == StandDownReason.StartupFailed;
 }
 
 /// <summary>It died too often, and is left to the kubelet until that starts it again.</summary>
@@ -190,11 +193,12 @@ public sealed record GateOpened(GateReason Reason) : Happening
     {
         GateReason.Passed => "its startup probe passed",
         GateReason.TookTooLong => "its startup probe did not pass in the time that a start may be held",
+        GateReason.GivenUp => "it died too often, and is given up",
         GateReason.PodEnds => "the pod ends",
         _ => Reason.ToString(),
     };
 
-    public override bool IsWarning => Reason == GateReason.TookTooLong;
+    public override bool IsWarning => Reason is GateReason.TookTooLong or GateReason.GivenUp;
 }
 
 /// <summary>A startup probe is not run, and counts as passed.</summary>
@@ -205,6 +209,54 @@ public sealed record ProbeNotRun(string Fault) : Happening
     public override string Words => $"its startup probe is not run, and counts as passed: {Fault}";
 
     public override bool IsWarning => true;
+}
+
+// ---- Emulated sidecars -----------------------------------------------------------------------------------------------
+
+/// <summary>An emulated sidecar has started: callers are shown from here on that it completed, and it runs on. Once in its pod's life.</summary>
+public sealed record CompletionShown : Happening
+{
+    public override string Kind => nameof(CompletionShown);
+
+    public override string Words => "has started, and runs on; the kubelet and other callers are shown that it completed";
+}
+
+/// <summary>It has started, and is shown as it is, for no mask is shown that is not recorded; it is tried again. Once for each instance.</summary>
+public sealed record CompletionNotRecorded : Happening
+{
+    public override string Kind => nameof(CompletionNotRecorded);
+
+    public override string Words =>
+        "has started, and can't be shown completed, for that can't be recorded: what comes after it waits, and it is tried again";
+
+    public override bool IsWarning => true;
+}
+
+/// <summary>Its startup probe failed as often as it may: it is stopped, and its death then decided about like any other.</summary>
+/// <param name="Failures">How often, in a row.</param>
+public sealed record StartupFailed(int Failures) : Happening
+{
+    public override string Kind => nameof(StartupFailed);
+
+    public override string Words => $"failed its startup probe {(Failures == 1 ? "once" : $"{Failures} times in a row")}, and is stopped";
+
+    public override bool IsWarning => true;
+}
+
+/// <summary>A caller's removal of what it takes for completed waits for the turn of what runs.</summary>
+public sealed record RemovalHeld : Happening
+{
+    public override string Kind => nameof(RemovalHeld);
+
+    public override string Words => "its removal waits until it has ended in its turn";
+}
+
+/// <summary>The same, in a pod that goes on. Callers ask again and again: told once for each instance.</summary>
+public sealed record RemovalRefused : Happening
+{
+    public override string Kind => nameof(RemovalRefused);
+
+    public override string Words => "its removal is refused as long as its pod goes on, for it runs, though callers are shown that it completed";
 }
 
 // ---- Ends ------------------------------------------------------------------------------------------------------------
@@ -221,10 +273,13 @@ public sealed record StopHeld : Happening
 /// <param name="Grace">Time until SIGKILL.</param>
 public sealed record StopSent(TimeSpan Grace) : Happening
 {
+    /// <summary>It is not its turn: its startup probe has failed, as <see cref="StartupFailed"/> tells.</summary>
+    public bool HasFailedToStart { get; init; }
+
     public override string Kind => nameof(StopSent);
 
-    public override string Words =>
-        Grace > TimeSpan.Zero ? $"its turn to end: it has {HappeningText.Time(Grace)}" : "it is killed: its time is used up";
+    public override string Words => Grace <= TimeSpan.Zero ? "it is killed: its time is used up"
+        : $"{(HasFailedToStart ? "is stopped, for it has failed to start" : "its turn to end")}: it has {HappeningText.Time(Grace)}";
 }
 
 /// <summary>The backend did not stop it; it is tried again.</summary>

@@ -31,11 +31,17 @@ public sealed class NodeJournal
     private readonly NodeLog _log;
     private readonly IReadOnlyList<IHappeningListener> _listeners;
     private readonly TimeProvider _time;
+    private readonly Func<string, bool> _isThere;
     private TaskCompletionSource _news = NewSignal();
     private long _last;
 
-    internal NodeJournal(NodeLog log, IReadOnlyList<IHappeningListener> listeners, TimeProvider time)
+    /// <param name="log">Where it logs.</param>
+    /// <param name="listeners">Who else is told.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="isThere">Whether a sandbox is supervised, and will be told to be gone by <see cref="Forget(string)"/>.</param>
+    internal NodeJournal(NodeLog log, IReadOnlyList<IHappeningListener> listeners, TimeProvider time, Func<string, bool> isThere)
     {
+        _isThere = isThere;
         _log = log;
         _listeners = listeners;
         _time = time;
@@ -116,18 +122,13 @@ public sealed class NodeJournal
     /// <summary>Told by an event, and maybe again by a status.</summary>
     internal void Ended(PodName pod, string container, string id, int attempt, ContainerExit exit)
     {
-        lock (_lock)
+        if (!IsKept<ContainerEnded>(pod, id))
         {
-            if (_trails.TryGetValue(pod.SandboxId, out Trail? trail) && trail.Kept.Any(one => one is ContainerEnded && one.ContainerId == id))
+            Note(new ContainerEnded(attempt, exit.ExitCode, exit.OutOfMemory, exit.FinishedAt)
             {
-                return;
-            }
+                At = Now, Pod = pod, Container = container, ContainerId = id,
+            });
         }
-
-        Note(new ContainerEnded(attempt, exit.ExitCode, exit.OutOfMemory, exit.FinishedAt)
-        {
-            At = Now, Pod = pod, Container = container, ContainerId = id,
-        });
     }
 
     // ---- Restarts ----------------------------------------------------------------------------------------------------
@@ -210,6 +211,46 @@ public sealed class NodeJournal
         Note(new ProbeNotRun(fault) { At = Now, Pod = pod, Container = container, ContainerId = id });
     }
 
+    // ---- Emulated sidecars -------------------------------------------------------------------------------------------
+
+    internal void CompletionShown(PodName pod, string container, string id)
+    {
+        _log.CompletionShown(container, pod.SandboxId, id);
+        Note(new CompletionShown { At = Now, Pod = pod, Container = container, ContainerId = id });
+    }
+
+    /// <summary>Told again and again, each second, while there is no room for its record.</summary>
+    internal void CompletionNotRecorded(PodName pod, string container, string id)
+    {
+        if (!IsKept<CompletionNotRecorded>(pod, id))
+        {
+            _log.CompletionNotRecorded(container, pod.SandboxId);
+            Note(new CompletionNotRecorded { At = Now, Pod = pod, Container = container, ContainerId = id });
+        }
+    }
+
+    internal void StartupFailed(PodName pod, string container, string id, int failures)
+    {
+        _log.StartupFailed(container, pod.SandboxId, id, failures);
+        Note(new StartupFailed(failures) { At = Now, Pod = pod, Container = container, ContainerId = id });
+    }
+
+    internal void RemovalHeld(PodName pod, string container, string id)
+    {
+        _log.RemovalHeld(container, pod.SandboxId, id);
+        Note(new RemovalHeld { At = Now, Pod = pod, Container = container, ContainerId = id });
+    }
+
+    /// <summary>Told again and again: a kubelet's garbage collection comes back every minute.</summary>
+    internal void RemovalRefused(PodName pod, string container, string id)
+    {
+        if (!IsKept<RemovalRefused>(pod, id))
+        {
+            _log.RemovalRefused(container, pod.SandboxId, id);
+            Note(new RemovalRefused { At = Now, Pod = pod, Container = container, ContainerId = id });
+        }
+    }
+
     // ---- Ends --------------------------------------------------------------------------------------------------------
 
     internal void StopHeld(PodName pod, string container, string id)
@@ -218,10 +259,15 @@ public sealed class NodeJournal
         Note(new StopHeld { At = Now, Pod = pod, Container = container, ContainerId = id });
     }
 
-    internal void StopSent(PodName pod, string container, string id, TimeSpan grace)
+    internal void StopSent(PodName pod, StopInstance command)
     {
-        _log.StopSent(container, pod.SandboxId, id, grace.TotalSeconds);
-        Note(new StopSent(grace) { At = Now, Pod = pod, Container = container, ContainerId = id });
+        _log.StopSent(
+            command.Lineage, pod.SandboxId, command.ContainerId, command.HasFailedToStart ? "it has failed to start" : "its turn",
+            command.Grace.TotalSeconds);
+        Note(new StopSent(command.Grace)
+        {
+            At = Now, Pod = pod, Container = command.Lineage, ContainerId = command.ContainerId, HasFailedToStart = command.HasFailedToStart,
+        });
     }
 
     internal void StopFailed(PodName pod, string container, string id, CallFailure failure)
@@ -294,12 +340,28 @@ public sealed class NodeJournal
                 return;
             }
 
-            trail.IsGone = true;
-            _gone.Enqueue(sandboxId);
-            while (_gone.Count > GoneSandboxes)
-            {
-                _ = _trails.Remove(_gone.Dequeue());
-            }
+            Forget(sandboxId, trail);
+        }
+    }
+
+    /// <summary>Under the lock.</summary>
+    private void Forget(string sandboxId, Trail trail)
+    {
+        trail.IsGone = true;
+        _gone.Enqueue(sandboxId);
+        while (_gone.Count > GoneSandboxes)
+        {
+            _ = _trails.Remove(_gone.Dequeue());
+        }
+    }
+
+    /// <summary>It was told of this instance, and is still kept.</summary>
+    private bool IsKept<T>(PodName pod, string id)
+        where T : Happening
+    {
+        lock (_lock)
+        {
+            return _trails.TryGetValue(pod.SandboxId, out Trail? trail) && trail.Kept.Any(one => one is T && one.ContainerId == id);
         }
     }
 
@@ -314,6 +376,11 @@ public sealed class NodeJournal
             if (!_trails.TryGetValue(sandboxId, out Trail? trail))
             {
                 _trails.Add(sandboxId, trail = new Trail());
+                if (!_isThere(sandboxId))
+                {
+                    // What a call that was still under way tells of a sandbox that was forgotten: nobody will say again that it is gone.
+                    Forget(sandboxId, trail);
+                }
             }
 
             Keep(trail.Kept, happening, PerSandbox);

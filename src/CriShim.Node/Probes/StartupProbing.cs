@@ -65,7 +65,7 @@ internal sealed class StartupProbing(NodeSupervision node, RuntimeAdapter backen
             failures++;
             if (failures >= probe.FailureThreshold && command.MayFail && pod.IsProbeWanted(command.Lineage, command.ContainerId))
             {
-                node.Log.StartupFailed(command.Lineage, pod.Identity.SandboxId, command.ContainerId, failures);
+                node.Journal.StartupFailed(pod.Identity.InJournal, command.Lineage, command.ContainerId, failures);
                 pod.Tell(new StartupProbeFailed(command.ContainerId));
                 return;
             }

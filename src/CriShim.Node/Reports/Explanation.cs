@@ -31,7 +31,7 @@ internal static class Explanation
 
         foreach (Container one in pod.Containers.Where(one => container.Length == 0 || one.Name == container))
         {
-            foreach ((string text, bool isWarning) in OfContainer(one, pod, view))
+            foreach ((string text, bool isWarning) in OfContainer(one, pod, view, mode))
             {
                 yield return new Statement { Container = one.Name, Text = text, IsWarning = isWarning };
             }
@@ -101,7 +101,7 @@ internal static class Explanation
         }
     }
 
-    private static IEnumerable<(string Text, bool IsWarning)> OfContainer(Container container, Pod pod, PodView view)
+    private static IEnumerable<(string Text, bool IsWarning)> OfContainer(Container container, Pod pod, PodView view, SupervisionMode mode)
     {
         string by = container.KnownBy.Length > 0 ? $", known by the {container.KnownBy}" : "";
         yield return (container switch
@@ -117,6 +117,16 @@ internal static class Explanation
             _ => "may be a main or an init container: nothing tells the pod's spec. It is the kubelet's, and is ended before the sidecars",
         }, false);
         yield return StateOf(container);
+        if (container.ShownCompletedAt is { } completed)
+        {
+            yield return ($"is shown to the kubelet and other callers as completed, since {Clock(completed.ToDateTimeOffset())}, by the id "
+                + $"{ReportText.Start(container.ShownId)}: that id reaches whichever attempt runs", false);
+        }
+        else if (container is { Kind: "emulated", State: "running" } && pod is { Teardown: null, IsLeftAlone: false } && mode == SupervisionMode.On)
+        {
+            yield return ("has not started yet, by its startup probe: the kubelet waits for it, and goes on with the pod once it is shown completed", false);
+        }
+
         if (container.WouldNotRestart.Length > 0)
         {
             yield return ($"would be left alone if it died now: {container.WouldNotRestart}", false);
@@ -126,7 +136,8 @@ internal static class Explanation
         {
             yield return ("other containers' starts wait for its startup probe", false);
         }
-        else if (StartedBefore(container, view) is { } main)
+
+        if (StartedBefore(container, view) is { } main)
         {
             yield return ($"has a startup probe, but comes after main container {main} in the spec: the kubelet starts one after another, "
                 + "so that one did not wait for it. Put it first in the pod's spec to have the others wait", true);

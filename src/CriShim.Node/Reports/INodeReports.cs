@@ -15,6 +15,11 @@ public interface INodeReports
     /// <summary>All pods that are known, by namespace and name.</summary>
     Task<ListPodsResponse> ListAsync(bool withUsage, CancellationToken cancellationToken);
 
+    /// <summary>Pods with their lives and what happened to them, for a page. Asks nobody: takes each pod's lock for a moment.</summary>
+    /// <param name="mostPods">How many pods at most.</param>
+    /// <param name="mostEvents">How many things of each that happened.</param>
+    NodePage Page(int mostPods, int mostEvents);
+
     /// <summary>Why a pod, or one of its containers, is as it is.</summary>
     /// <exception cref="RpcException">NOT_FOUND or FAILED_PRECONDITION, see supervisor.proto.</exception>
     Task<ExplainResponse> ExplainAsync(string subject, CancellationToken cancellationToken);

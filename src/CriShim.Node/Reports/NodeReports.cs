@@ -1,6 +1,7 @@
 using CriShim.Containerd.Runtime;
 using CriShim.Node.Journal;
 using CriShim.Protocol.Admin.V1;
+using CriShim.Supervision;
 using CriShim.Supervision.Supervisor;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
@@ -83,6 +84,36 @@ public sealed class NodeReports : INodeReports
     }
 
     /// <inheritdoc/>
+    public NodePage Page(int mostPods, int mostEvents)
+    {
+        (SupervisedPod Pod, PodView View, HashSet<string> Down)[] all =
+        [
+            .. _node.All.Select(pod => (Pod: pod, View: pod.View()))
+                .Select(one => (one.Pod, one.View, one.View.Containers.Where(container => IsDown(container, one.View))
+                    .Select(container => container.Lineage.Name).ToHashSet(StringComparer.Ordinal)))
+                .OrderByDescending(one => one.Item3.Count > 0)
+                .ThenByDescending(one => IsEnding(one.View) && one.View.IsSandboxReady)
+                .ThenBy(one => one.Pod.Identity.Namespace, StringComparer.Ordinal)
+                .ThenBy(one => one.Pod.Identity.Name, StringComparer.Ordinal)
+                .ThenBy(one => one.Pod.AddedAt),
+        ];
+        return new NodePage(
+            [
+                .. all.Take(mostPods).Select(one =>
+                {
+                    IReadOnlyList<Happening> trail = _node.Journal.Of(one.Pod.Identity.SandboxId);
+                    Pod pod = WithoutFigures(one.Pod, one.View);
+                    return new PodPage(
+                        pod, one.Down, PodTimeline.Build(pod, one.Pod.Identity.InJournal, trail, _node.Now),
+                        [.. Told(trail).TakeLast(mostEvents).Select(ToMessage)]);
+                }),
+            ],
+            all.Length,
+            all.Where(one => one.View.IsSandboxReady).Sum(one => one.View.Containers.Count(IsSidecar)),
+            all.Sum(one => one.Down.Count));
+    }
+
+    /// <inheritdoc/>
     public async Task<ExplainResponse> ExplainAsync(string subject, CancellationToken cancellationToken)
     {
         Subject found = Find(subject);
@@ -109,10 +140,7 @@ public sealed class NodeReports : INodeReports
     public GetTimelineResponse Timeline(string subject)
     {
         Subject found = Find(subject);
-        // Without figures, which would be read from as many files as the pod has containers.
-        Pod? pod = found.Pod is { } supervised
-            ? PodReport.Build(supervised.Identity, supervised.View(), null, static _ => new Resources(), null, int.MaxValue)
-            : null;
+        Pod? pod = found.Pod is { } supervised ? WithoutFigures(supervised, supervised.View()) : null;
         return PodTimeline.Build(pod, found.Name, _node.Journal.Of(found.Name.SandboxId), _node.Now);
     }
 
@@ -198,6 +226,17 @@ public sealed class NodeReports : INodeReports
     private static bool IsSidecar(ContainerView container) => container.Lineage.Kind
         is Supervision.Sidecars.SidecarKind.Native or Supervision.Sidecars.SidecarKind.Adopted or Supervision.Sidecars.SidecarKind.Emulated;
 
+    private static bool IsEnding(PodView view) => view.TerminatingSince is not null || view.IsEnding || view.IsSandboxStopping;
+
+    /// <summary>A sidecar that should run, and does not.</summary>
+    private static bool IsDown(ContainerView container, PodView view) =>
+        IsSidecar(container) && view is { IsSandboxReady: true, HaveMainsCompleted: false } && !IsEnding(view)
+        && container.Lineage.State is not (LineageState.Running or LineageState.Created or LineageState.Absent);
+
+    /// <summary>Figures would be read from as many files as the pod has containers.</summary>
+    private static Pod WithoutFigures(SupervisedPod pod, PodView view) =>
+        PodReport.Build(pod.Identity, view, null, static _ => new Resources(), null, int.MaxValue);
+
     /// <summary>A story says once what the journal has twice: as a fact, and as a part of what was decided about it.</summary>
     private static IEnumerable<Happening> Told(IReadOnlyList<Happening> trail)
     {
@@ -205,7 +244,7 @@ public sealed class NodeReports : INodeReports
         var restored = trail.Where(one => one is SidecarRestored).Select(one => one.ContainerId).ToHashSet();
         return trail.Where(one => one switch
         {
-            SidecarBackOff => false,
+            SidecarBackOff or StopSent { HasFailedToStart: true } => false,
             ContainerEnded => !decided.Contains(one.ContainerId),
             Journal.ContainerStarted { IsReplacement: true } => !restored.Contains(one.ContainerId),
             _ => true,
@@ -274,7 +313,7 @@ public sealed class NodeReports : INodeReports
 
         if (pods.Length > 1)
         {
-            IEnumerable<string> names = pods.Take(MaxCandidates).Select(one => $"{one.Name} ({Start(one.Name.SandboxId)})");
+            IEnumerable<string> names = pods.Take(MaxCandidates).Select(one => $"{one.Name} ({ReportText.Start(one.Name.SandboxId)})");
             throw new RpcException(new Status(
                 StatusCode.FailedPrecondition,
                 $"{pods.Length} pods are called {Shown(subject)}: {string.Join(", ", names)}{(pods.Length > MaxCandidates ? ", ..." : "")}"));
@@ -321,11 +360,8 @@ public sealed class NodeReports : INodeReports
     private static bool IsCalled(Subject subject, string name) =>
         subject.Name.Name == name || (name.Length >= LeastIdLength && subject.Name.SandboxId.StartsWith(name, StringComparison.Ordinal));
 
-    /// <summary>As much of an id as crictl shows.</summary>
-    private static string Start(string id) => id[..Math.Min(13, id.Length)];
-
     /// <summary>What somebody typed, bounded and on one line.</summary>
-    private static string Shown(string text) => $"\"{string.Concat(text.Take(80).Select(letter => char.IsControl(letter) ? '?' : letter))}\"";
+    private static string Shown(string text) => $"\"{string.Concat(text.Take(80).Select(letter => SettingError.IsUnfit(letter) ? '?' : letter))}\"";
 
     /// <param name="Name">The pod.</param>
     /// <param name="Pod">Its supervisor; null: the sandbox is gone.</param>

@@ -180,6 +180,8 @@ internal static class PodReport
         built.Attempt = lineage.Attempt ?? -1;
         built.Deaths = lineage.Tally.Total;
         built.NextRestart = TimeOf(lineage.Due);
+        built.ShownCompletedAt = TimeOf(lineage.CompletedAt);
+        built.ShownId = lineage.CompletedId ?? "";
         built.DeathsInRow = lineage.Streak;
         built.FailedTries = lineage.FailedTries;
         built.IsGating = container.IsGating;
@@ -193,7 +195,8 @@ internal static class PodReport
         built.Notes.AddRange(lineage.Notes.Select(note => $"{note.Place} {note.Allowed}"));
         Attempt[] all = [.. AttemptsOf(container)];
         built.Attempts.AddRange(all.TakeLast(attempts));
-        bool isCompleted = all.Any(attempt => attempt.ContainerId == built.ContainerId && attempt.IsShownCompleted);
+        // What is shown of an emulated one is not what became of it.
+        bool isCompleted = kind != SidecarKind.Emulated && all.Any(attempt => attempt.ContainerId == built.ContainerId && attempt.IsShownCompleted);
         built.State = StateOf(lineage.State, isCompleted);
         if (built.Kind.Length > 0 || kind == SidecarKind.Unknown)
         {

@@ -61,19 +61,19 @@ internal static class PodTimeline
                     text = one.Words;
                     break;
                 case TeardownEnded when began is { } at:
-                    Add(row, "ending", at, one.At, text);
-                    Mark(row, "end", one.At, one.Words);
+                    Add(row, TimelineKind.Ending, at, one.At, text);
+                    Mark(row, TimelineKind.End, one.At, one.Words);
                     began = null;
                     break;
                 case MainsCompleted or SandboxStopHeld or AnnotationWrong or SandboxStopFailed:
-                    Mark(row, "note", one.At, one.Words);
+                    Mark(row, TimelineKind.Note, one.At, one.Words);
                     break;
             }
         }
 
         if (began is { } open)
         {
-            Add(row, "ending", open, now, text, isOpen: true);
+            Add(row, TimelineKind.Ending, open, now, text, isOpen: true);
         }
 
         return row;
@@ -86,15 +86,21 @@ internal static class PodTimeline
         foreach (Life life in lives.OrderBy(life => life.From))
         {
             string attempt = string.Create(CultureInfo.InvariantCulture, $"attempt {life.Attempt}");
-            Add(row, "running", life.From, life.To ?? now, attempt, isOpen: life.To is null);
+            Add(row, TimelineKind.Running, life.From, life.To ?? now, attempt, isOpen: life.To is null);
             if (life.To is { } ended)
             {
-                Mark(row, life.IsDeath ? "death" : "end", ended, life.Text ?? $"{attempt} ended");
+                Mark(row, life.IsDeath ? TimelineKind.Death : TimelineKind.End, ended, life.Text ?? $"{attempt} ended");
             }
         }
 
         Gaps(row, [.. lives.OrderBy(life => life.From)], known, trail, now);
         Marks(row, trail, now);
+        if (known?.ShownCompletedAt is { } completed && !trail.Any(one => one is CompletionShown))
+        {
+            // From before this crishim: it is recorded.
+            Mark(row, TimelineKind.Completed, completed.ToDateTimeOffset(), "is shown completed, and runs on");
+        }
+
         return row;
     }
 
@@ -163,7 +169,7 @@ internal static class PodTimeline
 
             DateTimeOffset to = isLast ? now : lives[i + 1].From;
             SidecarBackOff? backOff = trail.OfType<SidecarBackOff>().FirstOrDefault(one => one.Attempt == lives[i].Attempt);
-            Add(row, backOff is null ? "down" : "backing off", from, to, backOff?.Words ?? "between two attempts", isOpen: isLast);
+            Add(row, backOff is null ? TimelineKind.Down : TimelineKind.BackingOff, from, to, backOff?.Words ?? "between two attempts", isOpen: isLast);
         }
     }
 
@@ -179,44 +185,45 @@ internal static class PodTimeline
                     held = one.At;
                     break;
                 case ContainerStarted when held is { } from:
-                    Add(row, "held", from, one.At, "its start waited for a sidecar's startup probe");
+                    Add(row, TimelineKind.Held, from, one.At, "its start waited for a sidecar's startup probe");
                     held = null;
                     break;
                 case HookBegan:
                     hook = one.At;
                     break;
                 case HookEnded when hook is { } from:
-                    Add(row, "hook", from, one.At, one.Words);
+                    Add(row, TimelineKind.Hook, from, one.At, one.Words);
                     hook = null;
                     break;
                 case GateOpened:
-                    Mark(row, "gate", one.At, one.Words);
+                    Mark(row, TimelineKind.Gate, one.At, one.Words);
                     break;
-                case StopHeld:
-                    Mark(row, "note", one.At, one.Words);
+                case CompletionShown:
+                    Mark(row, TimelineKind.Completed, one.At, one.Words);
                     break;
                 case StopSent sent:
-                    Mark(row, sent.Grace > TimeSpan.Zero ? "stop" : "kill", one.At, one.Words);
+                    Mark(row, sent.Grace > TimeSpan.Zero ? TimelineKind.Stop : TimelineKind.Kill, one.At, one.Words);
                     break;
-                case ReplacementFailed or StopFailed or HookFailed or RestartCancelled or ProbeNotRun:
-                    Mark(row, "note", one.At, one.Words);
+                case StopHeld or RemovalHeld or RemovalRefused:
+                case ReplacementFailed or StopFailed or HookFailed or RestartCancelled or ProbeNotRun or CompletionNotRecorded or StartupFailed:
+                    Mark(row, TimelineKind.Note, one.At, one.Words);
                     break;
             }
         }
 
         if (held is { } since)
         {
-            Add(row, "held", since, now, "its start waits for a sidecar's startup probe", isOpen: true);
+            Add(row, TimelineKind.Held, since, now, "its start waits for a sidecar's startup probe", isOpen: true);
         }
     }
 
-    private static void Add(TimelineRow row, string kind, DateTimeOffset from, DateTimeOffset to, string text, bool isOpen = false)
+    private static void Add(TimelineRow row, TimelineKind kind, DateTimeOffset from, DateTimeOffset to, string text, bool isOpen = false)
     {
         if (row.Bars.Count < MaxBars)
         {
             row.Bars.Add(new TimelineBar
             {
-                Kind = kind,
+                Kind = kind.Name,
                 From = Timestamp.FromDateTimeOffset(from),
                 To = Timestamp.FromDateTimeOffset(to > from ? to : from),
                 IsOpen = isOpen,
@@ -225,11 +232,11 @@ internal static class PodTimeline
         }
     }
 
-    private static void Mark(TimelineRow row, string kind, DateTimeOffset at, string text)
+    private static void Mark(TimelineRow row, TimelineKind kind, DateTimeOffset at, string text)
     {
         if (row.Marks.Count < MaxBars)
         {
-            row.Marks.Add(new TimelineMark { Kind = kind, At = Timestamp.FromDateTimeOffset(at), Text = text });
+            row.Marks.Add(new TimelineMark { Kind = kind.Name, At = Timestamp.FromDateTimeOffset(at), Text = text });
         }
     }
 

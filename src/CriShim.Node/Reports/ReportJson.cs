@@ -145,6 +145,8 @@ public static class ReportJson
         Optional(json, "deathsInRow", container.DeathsInRow);
         Optional(json, "failedTries", container.FailedTries);
         Optional(json, "nextRestart", container.NextRestart);
+        Optional(json, "shownCompletedAt", container.ShownCompletedAt);
+        Optional(json, "shownId", container.ShownId);
         Optional(json, "why", container.Why);
         Optional(json, "wouldNotRestart", container.WouldNotRestart);
         if (container.Reserve is { } reserve)

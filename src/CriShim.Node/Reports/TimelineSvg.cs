@@ -3,6 +3,7 @@ using System.Security;
 using System.Text;
 using CriShim.Node.Journal;
 using CriShim.Protocol.Admin.V1;
+using CriShim.Supervision;
 
 namespace CriShim.Node.Reports;
 
@@ -16,27 +17,7 @@ public static class TimelineSvg
     private const int Top = 34;
     private const int Bottom = 46;
 
-    private static readonly (string Kind, string Fill, string Meaning)[] Bars =
-    [
-        ("ending", "#8aa4c8", "the pod ends"),
-        ("running", "#4c9a5f", "runs"),
-        ("held", "#e3b341", "start is held"),
-        ("down", "#d9534f", "down"),
-        ("backing off", "#f0a8a5", "backs off"),
-        ("hook", "#6f8fc0", "preStop hook"),
-    ];
-
-    private static readonly (string Kind, string Fill, string Meaning)[] Marks =
-    [
-        ("note", "#777777", "note"),
-        ("gate", "#b8860b", "start gate opens"),
-        ("stop", "#2f5fa5", "its turn to end"),
-        ("kill", "#7b1f1c", "is killed"),
-        ("end", "#333333", "ended"),
-        ("death", "#c9302c", "died"),
-    ];
-
-    /// <summary>The whole document.</summary>
+    /// <summary>The whole document: a file of its own, or an element within a page.</summary>
     public static string Draw(GetTimelineResponse timeline)
     {
         DateTimeOffset from = timeline.From.ToDateTimeOffset();
@@ -72,22 +53,22 @@ public static class TimelineSvg
 
     private static void Draw(StringBuilder svg, TimelineRow row, int y, DateTimeOffset from, TimeSpan length)
     {
-        string label = row.Container.Length == 0 ? "(pod)" : row.Role is "" or "unknown" ? row.Container : $"{row.Container} ({row.Role})";
+        string label = TimelineKind.LabelOf(row);
         string shown = label.Length > 26 ? label[..25] + "…" : label;
         _ = svg.Append(CultureInfo.InvariantCulture, $"<g><text x=\"8\" y=\"{y + 12}\">{Escape(shown)}</text>\n");
-        foreach (TimelineBar bar in row.Bars.OrderBy(bar => bar.Kind == "hook" ? 1 : 0))
+        foreach (TimelineBar bar in TimelineKind.InOrder(row.Bars))
         {
             double x = X(bar.From.ToDateTimeOffset(), from, length);
             double width = Math.Max(1, X(bar.To.ToDateTimeOffset(), from, length) - x);
-            string fill = Array.Find(Bars, one => one.Kind == bar.Kind).Fill ?? "#999999";
+            string fill = TimelineKind.Of(bar).Fill;
             _ = svg.Append(CultureInfo.InvariantCulture, $"<rect x=\"{x:0.#}\" y=\"{y + 1}\" width=\"{width:0.#}\" height=\"{BarHeight}\" fill=\"{fill}\">")
                 .Append(CultureInfo.InvariantCulture, $"<title>{Escape(bar.Text)}</title></rect>\n");
         }
 
-        foreach (TimelineMark mark in row.Marks)
+        foreach (TimelineMark mark in TimelineKind.InOrder(row.Marks))
         {
             double x = X(mark.At.ToDateTimeOffset(), from, length);
-            string fill = Array.Find(Marks, one => one.Kind == mark.Kind).Fill ?? "#777777";
+            string fill = TimelineKind.Of(mark).Fill;
             _ = svg.Append(CultureInfo.InvariantCulture, $"<circle cx=\"{x:0.#}\" cy=\"{y + 8}\" r=\"4\" fill=\"{fill}\" stroke=\"#ffffff\">")
                 .Append(CultureInfo.InvariantCulture, $"<title>+{HappeningText.Time(mark.At.ToDateTimeOffset() - from)} {Escape(mark.Text)}</title></circle>\n");
         }
@@ -98,26 +79,19 @@ public static class TimelineSvg
     private static void DrawLegend(StringBuilder svg, GetTimelineResponse timeline, int y)
     {
         int x = LabelWidth;
-        var bars = timeline.Rows.SelectMany(row => row.Bars).Select(bar => bar.Kind).ToHashSet(StringComparer.Ordinal);
-        var marks = timeline.Rows.SelectMany(row => row.Marks).Select(mark => mark.Kind).ToHashSet(StringComparer.Ordinal);
-        foreach ((string _, string fill, string meaning) in Bars.Where(one => bars.Contains(one.Kind)))
+        foreach ((TimelineKind kind, bool isMark) in TimelineKind.Legend(timeline))
         {
-            _ = svg.Append(CultureInfo.InvariantCulture, $"<rect x=\"{x}\" y=\"{y - 9}\" width=\"12\" height=\"10\" fill=\"{fill}\"/>")
-                .Append(CultureInfo.InvariantCulture, $"<text x=\"{x + 16}\" y=\"{y}\" fill=\"#555555\" font-size=\"10\">{meaning}</text>\n");
-            x += 22 + (meaning.Length * 6);
-        }
-
-        foreach ((string _, string fill, string meaning) in Marks.Where(one => marks.Contains(one.Kind)))
-        {
-            _ = svg.Append(CultureInfo.InvariantCulture, $"<circle cx=\"{x + 5}\" cy=\"{y - 4}\" r=\"4\" fill=\"{fill}\"/>")
-                .Append(CultureInfo.InvariantCulture, $"<text x=\"{x + 14}\" y=\"{y}\" fill=\"#555555\" font-size=\"10\">{meaning}</text>\n");
-            x += 20 + (meaning.Length * 6);
+            _ = isMark
+                ? svg.Append(CultureInfo.InvariantCulture, $"<circle cx=\"{x + 6}\" cy=\"{y - 4}\" r=\"4\" fill=\"{kind.Fill}\"/>")
+                : svg.Append(CultureInfo.InvariantCulture, $"<rect x=\"{x}\" y=\"{y - 9}\" width=\"12\" height=\"10\" fill=\"{kind.Fill}\"/>");
+            _ = svg.Append(CultureInfo.InvariantCulture, $"<text x=\"{x + 16}\" y=\"{y}\" fill=\"#555555\" font-size=\"10\">{kind.Meaning}</text>\n");
+            x += 22 + (kind.Meaning.Length * 6);
         }
     }
 
     private static double X(DateTimeOffset at, DateTimeOffset from, TimeSpan length) => LabelWidth + (Math.Clamp((at - from) / length, 0, 1) * PlotWidth);
 
-    /// <summary>Names and texts come from pods: no markup, and nothing that XML can't hold.</summary>
+    /// <summary>Names and texts come from pods: no markup, nothing that XML can't hold, and nothing that turns a line round.</summary>
     private static string Escape(string text) =>
-        SecurityElement.Escape(string.Concat(text.Select(letter => char.IsControl(letter) || char.IsSurrogate(letter) ? '?' : letter)));
+        SecurityElement.Escape(string.Concat(text.Select(letter => SettingError.IsUnfit(letter) ? '?' : letter)));
 }

@@ -41,7 +41,7 @@ internal sealed class Endings(NodeSupervision node, RuntimeAdapter backend)
 
     public async Task StopAsync(SupervisedPod pod, StopInstance command)
     {
-        node.Journal.StopSent(pod.Identity.InJournal, command.Lineage, command.ContainerId, command.Grace);
+        node.Journal.StopSent(pod.Identity.InJournal, command);
         CallResult<StopContainerResponse> result =
             await backend.StopContainerAsync(command.ContainerId, command.Grace, node.Stopping).ConfigureAwait(false);
         if (result.Failure is { Kind: FailureKind.NotFound })

@@ -1,4 +1,5 @@
 using CriShim.Supervision.Pods;
+using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Sidecars;
 
 namespace CriShim.Supervision.Supervisor;
@@ -16,6 +17,9 @@ internal sealed partial class Lineage
         && State is not (LineageState.Absent or LineageState.Created or LineageState.Resting);
 
     public bool IsGateOpen { get; private set; }
+
+    /// <summary>It is the kubelet's now, and how often that starts it again is no reason to hold others back.</summary>
+    public bool IsGateGivenUp => !IsGateOpen && RestReason == StandDownReason.GivenUp && StartupProbe is not null;
 
     /// <summary>The pod's mains have completed, and it is to be ended, or was: its own end is no failure any more.</summary>
     public bool IsServing => pod.HaveMainsCompleted && pod.KindOf(Name) == SidecarKind.Adopted;

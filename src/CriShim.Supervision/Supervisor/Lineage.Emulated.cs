@@ -66,7 +66,7 @@ internal sealed partial class Lineage
         if (AwaitsStartup && instance == Current && _failedStartup != instance.Id && pod.RestartPolicy is not null)
         {
             _failedStartup = instance.Id;
-            pod.Commands.Add(new StopInstance(Name, instance.Id, pod.Grace));
+            pod.Commands.Add(new StopInstance(Name, instance.Id, pod.Grace) { HasFailedToStart = true });
         }
     }
 

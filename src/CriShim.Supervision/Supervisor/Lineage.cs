@@ -131,6 +131,9 @@ internal sealed partial class Lineage(string name, PodConditions pod)
     /// <summary>Something of it runs, or a call of ours may make it run.</summary>
     public bool IsAlive => IsBusy || Live is not null;
 
+    /// <summary>When its oldest started instance that is known was created; null: none is.</summary>
+    public DateTimeOffset? OldestAt => _instances.Find(i => i.StartedAt is not null)?.CreatedAt;
+
     /// <summary>The instance that runs, by all that was told.</summary>
     public Instance? Live => Runs(Current) ? Current : _instances.FindLast(Runs);
 

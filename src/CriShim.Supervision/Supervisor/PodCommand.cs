@@ -83,6 +83,9 @@ public enum GateReason
     /// <summary>It took longer than a caller's start may be held (rule 22).</summary>
     TookTooLong,
 
+    /// <summary>The sidecar died too often, and is left to the kubelet.</summary>
+    GivenUp,
+
     /// <summary>The pod ends.</summary>
     PodEnds,
 }
@@ -96,7 +99,11 @@ public sealed record RunPreStop(string Lineage, string ContainerId, TimeSpan Lim
 /// StopContainer with this time-out; zero kills. Not queued behind anything: a later one shortens an earlier one. Answer with
 /// <see cref="StopAnswered"/>, always.
 /// </summary>
-public sealed record StopInstance(string Lineage, string ContainerId, TimeSpan Grace) : PodCommand;
+public sealed record StopInstance(string Lineage, string ContainerId, TimeSpan Grace) : PodCommand
+{
+    /// <summary>Not for its turn to end: its startup probe has failed too often.</summary>
+    public bool HasFailedToStart { get; init; }
+}
 
 /// <summary>Nothing runs in the sandbox any more: forward the StopPodSandbox of the caller that waits, or call it for the one that has gone.</summary>
 public sealed record StopSandbox : PodCommand;

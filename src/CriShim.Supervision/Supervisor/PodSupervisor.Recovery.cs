@@ -54,6 +54,10 @@ public sealed partial class PodSupervisor
 
             supervisor._teardown.Restore(pod.Stops, pod.End);
         }
+        else
+        {
+            supervisor.OrderAnew(snapshot);
+        }
 
         if (facts is { IsTerminating: true })
         {
@@ -98,6 +102,23 @@ public sealed partial class PodSupervisor
         CountLostCompletions();
         RecheckAll(false, now);
         StopAbandonedSandbox(snapshot);
+    }
+
+    /// <summary>
+    /// The start order went with the pod's record. The spec has it; what no spec names comes after, by the oldest instance that is known: where first
+    /// instances are gone, too, this is the best there is.
+    /// </summary>
+    private void OrderAnew(SandboxSnapshot snapshot)
+    {
+        string[] spec = [.. _pod.Facts?.Containers.Where(c => c.Role != ContainerRole.Ephemeral).Select(c => c.Name) ?? []];
+        ILookup<string, SeenContainer> seen = snapshot.Containers.Where(c => c.State != BackendState.Created).ToLookup(c => c.Name, StringComparer.Ordinal);
+        IEnumerable<(string Name, DateTimeOffset At)> started = _lineages.Values.Where(lineage => lineage.OldestAt is not null)
+            .Select(lineage => (lineage.Name, lineage.OldestAt!.Value))
+            .Concat(seen.Select(containers => (containers.Key, containers.Min(c => c.CreatedAt))));
+        foreach ((string name, _) in started.OrderBy(one => Array.IndexOf(spec, one.Name) is var place && place < 0 ? spec.Length : place).ThenBy(one => one.At))
+        {
+            _pod.NoteStart(name);
+        }
     }
 
     /// <summary>Its end is over, it was to be stopped, and whoever was to do that has gone.</summary>

@@ -245,10 +245,22 @@ public sealed partial class PodSupervisor
     /// <param name="now">The time.</param>
     public CallVerdict ArbitrateStart(string id, TimeSpan? patience, DateTimeOffset now)
     {
-        Verdict verdict = _teardown.IsEnding ? Verdict.Refuse
-            : Find(id) is not var (lineage, instance) ? Verdict.Forward
-            : IsGated(lineage, patience, now) ? Verdict.Held
-            : lineage.ArbitrateStart(instance);
+        if (_teardown.IsEnding)
+        {
+            return new CallVerdict(Verdict.Refuse, Take(now));
+        }
+
+        if (Find(id) is not var (lineage, instance))
+        {
+            return new CallVerdict(Verdict.Forward, Take(now));
+        }
+
+        Verdict verdict = IsGated(lineage, patience, now) ? Verdict.Held : lineage.ArbitrateStart(instance);
+        if (verdict == Verdict.Answer && instance == lineage.Current)
+        {
+            _teardown.StartAnswered(lineage.Name);
+        }
+
         return new CallVerdict(verdict, Take(now));
     }
 
@@ -577,6 +589,11 @@ public sealed partial class PodSupervisor
             _teardown.EndServing(now);
             _teardown.EndCompleted(now);
             _teardown.Advance(now);
+            foreach (Lineage lineage in _lineages.Values.Where(lineage => lineage.IsGateGivenUp))
+            {
+                OpenGate(lineage, GateReason.GivenUp);
+            }
+
             if (_gateUntil is { } until && (now >= until || _pod.TerminatingSince is not null))
             {
                 OpenGates(now >= until ? GateReason.TookTooLong : GateReason.PodEnds);

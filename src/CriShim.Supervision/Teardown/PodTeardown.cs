@@ -184,6 +184,15 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
         }
     }
 
+    /// <summary>A caller started what runs already, and was given it: a stop of its own from before, whose turn has not come, is over.</summary>
+    public void StartAnswered(string name)
+    {
+        if (_end is null && _stops.TryGetValue(name, out PendingStop? stop) && stop is { IsCallers: true, Stage: StopStage.Held })
+        {
+            pod.IsChanged |= _stops.Remove(name);
+        }
+    }
+
     /// <summary>A caller runs this container's preStop hook, or has just run it: its StopContainer follows.</summary>
     public void CallerHook(string name, bool isRunning, DateTimeOffset now) =>
         _hooksOfCallers[name] = isRunning ? DateTimeOffset.MaxValue : now + options.UnprovenHold;

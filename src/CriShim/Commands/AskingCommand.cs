@@ -12,6 +12,8 @@ internal abstract class AskingCommand
     /// <summary>How long completion may keep a shell waiting.</summary>
     private static readonly TimeSpan CompletionPatience = TimeSpan.FromSeconds(1);
 
+    private static readonly TimeSpan RetryDelay = TimeSpan.FromSeconds(1);
+
     private readonly OutputOption _output;
 
     protected AskingCommand(string name, string description, string jsonDescription)
@@ -35,6 +37,36 @@ internal abstract class AskingCommand
 
     /// <summary>Asks, and prints.</summary>
     protected abstract Task<int> RunAsync(Supervisor.SupervisorClient supervisor, Answer answer, ParseResult parse, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Asks a crishim that has answered before, as commands do that go on until they are interrupted: while it is away, as during an
+    /// upgrade, it is waited for, which is said once. Whoever never answered is not waited for.
+    /// </summary>
+    /// <exception cref="RpcException">Any other failure.</exception>
+    protected static async Task<T> AskAgainAsync<T>(Func<AsyncUnaryCall<T>> ask, Answer answer, TimeProvider time, CancellationToken cancellationToken)
+    {
+        bool isAway = false;
+        while (true)
+        {
+            try
+            {
+                return await ask();
+            }
+            catch (RpcException failure) when (!cancellationToken.IsCancellationRequested
+                && failure.StatusCode is StatusCode.Unavailable or StatusCode.Internal or StatusCode.NotFound)
+            {
+                if (!isAway)
+                {
+                    isAway = true;
+                    answer.Error.WriteLine(failure.StatusCode == StatusCode.NotFound
+                        ? "crishim: the pod is not known any more; waiting"
+                        : $"crishim: crishim is away (unix://{answer.Socket}); waiting");
+                }
+
+                await Task.Delay(RetryDelay, time, cancellationToken);
+            }
+        }
+    }
 
     /// <summary>An argument that names a pod, with the node's pods as completions.</summary>
     protected Argument<string> PodArgument(string helpName, string description)

@@ -11,7 +11,6 @@ namespace CriShim.Commands;
 internal sealed class EventsCommand : AskingCommand
 {
     private static readonly TimeSpan Wait = TimeSpan.FromSeconds(20);
-    private static readonly TimeSpan RetryDelay = TimeSpan.FromSeconds(1);
 
     private readonly Option<bool> _follow = new("--follow", "-f")
     {
@@ -47,31 +46,11 @@ internal sealed class EventsCommand : AskingCommand
 
         var request = new GetEventsRequest { Subject = subject };
         bool hasAnswered = false;
-        bool isAway = false;
         while (true)
         {
-            GetEventsResponse events;
-            try
-            {
-                events = await supervisor.GetEventsAsync(request, cancellationToken: cancellationToken);
-            }
-            catch (RpcException failure) when (hasAnswered && follows && !cancellationToken.IsCancellationRequested
-                && failure.StatusCode is StatusCode.Unavailable or StatusCode.Internal or StatusCode.NotFound)
-            {
-                if (!isAway)
-                {
-                    isAway = true;
-                    answer.Error.WriteLine(failure.StatusCode == StatusCode.NotFound
-                        ? "crishim: the pod is not known any more; waiting"
-                        : $"crishim: crishim is away (unix://{answer.Socket}); waiting");
-                }
-
-                await Task.Delay(RetryDelay, _time, cancellationToken);
-                continue;
-            }
-
+            AsyncUnaryCall<GetEventsResponse> Ask() => supervisor.GetEventsAsync(request, cancellationToken: cancellationToken);
+            GetEventsResponse events = hasAnswered && follows ? await AskAgainAsync(Ask, answer, _time, cancellationToken) : await Ask();
             hasAnswered = true;
-            isAway = false;
             if (events.IsGap)
             {
                 answer.Error.WriteLine("crishim: some events are missing that are not kept any more");

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using CriShim.Supervision;
 
 namespace CriShim.Commands;
 
@@ -49,7 +50,7 @@ internal sealed class Terminal(TextWriter output, bool isTerminal, bool isColour
     /// </summary>
     public static string Clean(string text)
     {
-        if (!text.Any(IsUnsafe))
+        if (!text.Any(SettingError.IsUnfit))
         {
             return text;
         }
@@ -57,7 +58,7 @@ internal sealed class Terminal(TextWriter output, bool isTerminal, bool isColour
         var clean = new StringBuilder(text.Length + 8);
         foreach (char letter in text)
         {
-            _ = IsUnsafe(letter) ? clean.Append(CultureInfo.InvariantCulture, $"\\u{(int)letter:x4}") : clean.Append(letter);
+            _ = SettingError.IsUnfit(letter) ? clean.Append(CultureInfo.InvariantCulture, $"\\u{(int)letter:x4}") : clean.Append(letter);
         }
 
         return clean.ToString();
@@ -65,9 +66,6 @@ internal sealed class Terminal(TextWriter output, bool isTerminal, bool isColour
 
     /// <summary>What fits into so many columns.</summary>
     public static string Cut(string text, int columns) => columns > 1 && text.Length > columns ? text[..(columns - 1)] + '…' : text;
-
-    private static bool IsUnsafe(char letter) => char.IsControl(letter)
-        || char.GetUnicodeCategory(letter) is UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator;
 }
 
 /// <summary>SGR codes (ECMA-48) of the colours that are used.</summary>

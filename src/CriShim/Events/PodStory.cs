@@ -1,5 +1,6 @@
 using CriShim.Discovery.Events;
 using CriShim.Node.Journal;
+using CriShim.Supervision.Restarts;
 using GateReason = CriShim.Supervision.Supervisor.GateReason;
 
 namespace CriShim.Events;
@@ -20,8 +21,13 @@ internal sealed class PodStory(Action<PodEvent> record) : IHappeningListener
             GateOpened { Reason: not GateReason.Passed } or ProbeNotRun => "StartGateOpened",
             AnnotationWrong => "BadAnnotation",
 
+            // The init container of a pod that the kubelet goes on with, while it still runs; and why a pod does not go on.
+            CompletionShown => "SidecarStarted",
+            CompletionNotRecorded => "SidecarNotRecorded",
+            StartupFailed or LeftAlone { Decision.Reason: StandDownReason.StartupFailed } => "SidecarStartupFailed",
+
             // Not of each pod's end, but of those that crishim put in order, or that took too long.
-            StopSent or TeardownEnded { Overrun.Ticks: > 0 } => "OrderedTeardown",
+            StopSent { HasFailedToStart: false } or TeardownEnded { Overrun.Ticks: > 0 } => "OrderedTeardown",
             _ => null,
         };
         if (reason is not null)
@@ -38,6 +44,9 @@ internal sealed class PodStory(Action<PodEvent> record) : IHappeningListener
                 Reason = reason,
                 Message = happening.Container is { } container ? $"Container {container}: {happening.Words}" : $"Pod: {happening.Words}",
                 IsWarning = happening.IsWarning,
+
+                // What is wrong with one annotation is not more of what is wrong with another.
+                CountsByMessage = happening is AnnotationWrong,
             });
         }
     }

@@ -28,6 +28,10 @@ internal sealed class HappeningMetrics : IHappeningListener
     private readonly Counter<long> _overruns;
     private readonly Counter<long> _completions;
     private readonly Counter<long> _annotationErrors;
+    private readonly Counter<long> _completionsShown;
+    private readonly Counter<long> _completionsNotRecorded;
+    private readonly Counter<long> _startupFailures;
+    private readonly Counter<long> _removalsRefused;
     private readonly Histogram<double> _restartLatency;
     private readonly Histogram<double> _teardown;
 
@@ -55,6 +59,14 @@ internal sealed class HappeningMetrics : IHappeningListener
             "crishim.mains_completed", description: "Pods whose main containers have completed, so that their adopted sidecars were ended.");
         _annotationErrors = meter.CreateCounter<long>(
             "crishim.annotation_errors", description: "Annotations of pods that can't be used, or parts of them.");
+        _completionsShown = meter.CreateCounter<long>(
+            "crishim.completions_shown", description: "Emulated sidecars that have started, and are shown completed from then on.");
+        _completionsNotRecorded = meter.CreateCounter<long>(
+            "crishim.completions_not_recorded", description: "Emulated sidecars that have started, and whose pods wait since that can't be recorded.");
+        _startupFailures = meter.CreateCounter<long>(
+            "crishim.startup_failures", description: "Emulated sidecars that failed their startup probe too often, and were stopped.");
+        _removalsRefused = meter.CreateCounter<long>(
+            "crishim.removals_refused", description: "Containers that run, are shown completed, and whose removal was refused, each counted once.");
 
         // What has not happened yet is zero, and not unknown: rates need a start.
         foreach (DeathCause cause in Enum.GetValues<DeathCause>())
@@ -67,12 +79,16 @@ internal sealed class HappeningMetrics : IHappeningListener
             _gates.Add(0, Label("reason", reason.ToString()));
         }
 
-        foreach (string call in (ReadOnlySpan<string>)["start", "stop", "sandbox_stop"])
+        foreach (string call in (ReadOnlySpan<string>)["start", "stop", "sandbox_stop", "remove"])
         {
             _holds.Add(0, Label("call", call));
         }
 
-        foreach (Counter<long> counter in (ReadOnlySpan<Counter<long>>)[_backOffs, _giveUps, _stops, _overruns, _completions, _annotationErrors])
+        foreach (Counter<long> counter in (ReadOnlySpan<Counter<long>>)
+            [
+                _backOffs, _giveUps, _stops, _overruns, _completions, _annotationErrors, _completionsShown, _completionsNotRecorded, _startupFailures,
+                _removalsRefused,
+            ])
         {
             counter.Add(0);
         }
@@ -116,7 +132,22 @@ internal sealed class HappeningMetrics : IHappeningListener
             case GateOpened gate:
                 _gates.Add(1, Label("reason", gate.Reason.ToString()));
                 break;
-            case StopSent:
+            case RemovalHeld:
+                _holds.Add(1, Label("call", "remove"));
+                break;
+            case RemovalRefused:
+                _removalsRefused.Add(1);
+                break;
+            case CompletionShown:
+                _completionsShown.Add(1);
+                break;
+            case CompletionNotRecorded:
+                _completionsNotRecorded.Add(1);
+                break;
+            case StartupFailed:
+                _startupFailures.Add(1);
+                break;
+            case StopSent { HasFailedToStart: false }:
                 _stops.Add(1);
                 break;
             case MainsCompleted:

@@ -17,6 +17,7 @@ internal sealed class MetricsCollector : IDisposable
     private readonly MeterListener _listener = new();
     private readonly Lock _collecting = new();
     private readonly List<MetricFamily> _families = [];
+    private long _round;
 
     public MetricsCollector(MeterFactory meters)
     {
@@ -28,11 +29,15 @@ internal sealed class MetricsCollector : IDisposable
         _listener.Start();
     }
 
+    /// <summary>Which <see cref="Collect"/> it is that asks: another number each time.</summary>
+    public long Round => Volatile.Read(ref _round);
+
     /// <summary>Asks the instruments that have to be asked, and shows all families, by name. One reader at a time; others wait.</summary>
     public void Collect(Action<IReadOnlyList<MetricFamily>> show)
     {
         lock (_collecting)
         {
+            _ = Interlocked.Increment(ref _round);
             MetricFamily[] families;
             lock (_families)
             {

@@ -14,21 +14,21 @@ internal sealed class NodeMetrics
     private static readonly SidecarKind[] Kinds = [.. Enum.GetValues<SidecarKind>().Where(kind => kind != SidecarKind.None)];
 
     private readonly Func<IReadOnlyList<PodOverview>> _pods;
-    private readonly TimeProvider _time;
-    private long _askedAt;
-    private IReadOnlyList<PodOverview>? _last;
+    private readonly MetricsCollector _collector;
+    private long _round = -1;
+    private IReadOnlyList<PodOverview> _last = [];
 
     /// <param name="meters">Where they are measured.</param>
     /// <param name="health">How supervision stands.</param>
     /// <param name="pods">What is supervised.</param>
     /// <param name="sources">The pod spec sources.</param>
-    /// <param name="time">The clock.</param>
+    /// <param name="collector">Who asks: what is asked for in one go is of one moment.</param>
     public NodeMetrics(
         IMeterFactory meters, Func<NodeHealth> health, Func<IReadOnlyList<PodOverview>> pods, Func<IReadOnlyList<PodSpecSourceStatus>> sources,
-        TimeProvider time)
+        MetricsCollector collector)
     {
         _pods = pods;
-        _time = time;
+        _collector = collector;
         Meter meter = meters.Create(MeterName);
         _ = meter.CreateObservableGauge("crishim.pods", CountPods, description: "Pod sandboxes, by state.");
         _ = meter.CreateObservableGauge("crishim.sidecars", CountSidecars, description: "Sidecars, by kind and state.");
@@ -101,10 +101,10 @@ internal sealed class NodeMetrics
     /// <summary>Once for a scrape: each pod's lock is taken for it.</summary>
     private IReadOnlyList<PodOverview> Pods()
     {
-        if (_last is null || _time.GetElapsedTime(_askedAt) > TimeSpan.FromMilliseconds(100))
+        if (_round != _collector.Round)
         {
             _last = _pods();
-            _askedAt = _time.GetTimestamp();
+            _round = _collector.Round;
         }
 
         return _last;

@@ -185,7 +185,7 @@ internal static class ServeProcess
         }
 
         _ = new ProcessMetrics(meters, time);
-        _ = new NodeMetrics(meters, () => supervision.Health, supervision.Overview, () => discovery?.Index.Sources ?? [], time);
+        _ = new NodeMetrics(meters, () => supervision.Health, supervision.Overview, () => discovery?.Index.Sources ?? [], metrics);
         var readiness = new Readiness(
             configuration.Supervision.RelistInterval, () => supervision.Health, proxy.PingAsync, ct => ListenerProof.RunAsync(listenPath, ct), time);
         var site = new OperatorSite(metrics, readiness, checks => StatusPageHtml.Render(new StatusView
@@ -195,7 +195,7 @@ internal static class ServeProcess
             Mode = SettingRules.NameOf(configuration.Supervision.Mode),
             Checks = checks,
             Sources = discovery?.Index.Sources ?? [],
-            Pods = [.. supervision.Overview().Select(pod => (pod, supervision.Journal.Of(pod.SandboxId)))],
+            Node = supervision.Reports.Page(StatusPageHtml.MaxPods, StatusPageHtml.MaxEvents),
         }));
         try
         {

@@ -1,6 +1,9 @@
 using System.Globalization;
 using System.Net;
 using System.Text;
+using CriShim.Node.Reports;
+using CriShim.Protocol.Admin.V1;
+using CriShim.Supervision;
 
 namespace CriShim.StatusPage;
 
@@ -26,6 +29,13 @@ internal sealed class HtmlText
         return this;
     }
 
+    /// <summary>A timeline's picture, as it is: whoever draws it has escaped the names in it.</summary>
+    public HtmlText AddPicture(GetTimelineResponse timeline)
+    {
+        _ = _text.Append(TimelineSvg.Draw(timeline));
+        return this;
+    }
+
     public override string ToString() => _text.ToString();
 
     /// <summary>Names come from pod authors: neither markup, nor characters that turn a line round or end it.</summary>
@@ -34,8 +44,7 @@ internal sealed class HtmlText
         StringBuilder? clean = null;
         for (int i = 0; i < value.Length; i++)
         {
-            if (char.GetUnicodeCategory(value[i]) is UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator
-                or UnicodeCategory.ParagraphSeparator)
+            if (SettingError.IsUnfit(value[i]))
             {
                 clean ??= new StringBuilder(value);
                 clean[i] = '\uFFFD';

@@ -1,7 +1,6 @@
 using CriShim.Discovery;
 using CriShim.Http;
-using CriShim.Node;
-using CriShim.Node.Journal;
+using CriShim.Node.Reports;
 
 namespace CriShim.StatusPage;
 
@@ -19,6 +18,6 @@ internal sealed record StatusView
 
     public required IReadOnlyList<PodSpecSourceStatus> Sources { get; init; }
 
-    /// <summary>By namespace and name, each with what is kept of it, oldest first.</summary>
-    public required IReadOnlyList<(PodOverview Pod, IReadOnlyList<Happening> Happenings)> Pods { get; init; }
+    /// <summary>The pods, as <see cref="StatusPageHtml.MaxPods"/> and <see cref="StatusPageHtml.MaxEvents"/> bound them.</summary>
+    public required NodePage Node { get; init; }
 }

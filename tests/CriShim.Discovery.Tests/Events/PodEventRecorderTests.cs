@@ -18,7 +18,9 @@ public sealed class PodEventRecorderTests : IAsyncLifetime
     private readonly ConcurrentQueue<(string Method, string Path, string? Type, JsonNode Body)> _got = new();
     private readonly CancellationTokenSource _stop = new();
     private FakeApiServer _api = null!;
+    private readonly ConcurrentQueue<DateTimeOffset> _calledAt = new();
     private volatile int _status;
+    private volatile string? _retryAfter;
     private volatile int _patchStatus = 200;
     private Task _running = Task.CompletedTask;
 
@@ -89,6 +91,22 @@ public sealed class PodEventRecorderTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Record_WhatCountsByMessage_IsAnEventForEach()
+    {
+        PodEventRecorder recorder = Start();
+        foreach (string fault in (ReadOnlySpan<string>)["sidecars[0] is wrong", "supervise is wrong", "sidecars[0] is wrong"])
+        {
+            recorder.Record(Event("BadAnnotation", fault) with { CountsByMessage = true });
+        }
+
+        await GotAsync(2);
+
+        Assert.Equal(
+            [("sidecars[0] is wrong", 2), ("supervise is wrong", 1)],
+            _got.Select(call => ((string)call.Body["message"]!, (int)call.Body["count"]!)));
+    }
+
+    [Fact]
     public async Task Record_TheSameAfterTheWindow_IsANewEvent()
     {
         PodEventRecorder recorder = Start();
@@ -131,6 +149,40 @@ public sealed class PodEventRecorderTests : IAsyncLifetime
         JsonNode body = Assert.Single(_got).Body;
         Assert.Equal((3, "3"), ((int)body["count"]!, (string)body["message"]!));
         Assert.Single(_logs.Of("EventsNotWritten"));
+    }
+
+    [Theory]
+    [InlineData(429, "40")]
+    [InlineData(503, "40")]
+    [InlineData(503, "Fri, 02 Jan 2026 03:04:45 GMT")]
+    public async Task Record_ServerThatAsksToBeLeftAlone_IsCalledAgainWhenItSays(int status, string retryAfter)
+    {
+        _status = status;
+        _retryAfter = retryAfter;
+        PodEventRecorder recorder = Start();
+        recorder.Record(Event("SidecarBackOff", "1"));
+        await GotAsync(1);
+        _status = 0;
+        await WrittenAsync(1, TimeSpan.FromSeconds(1));
+
+        DateTimeOffset[] calls = [.. _calledAt];
+        Assert.Equal(2, calls.Length);
+        Assert.True(calls[1] - calls[0] >= TimeSpan.FromSeconds(40), $"called again after {calls[1] - calls[0]}");
+    }
+
+    [Fact]
+    public async Task Record_ServerThatAsksToBeLeftAloneForADay_IsCalledAgainWithinTheLongestDelay()
+    {
+        _status = 429;
+        _retryAfter = "86400";
+        PodEventRecorder recorder = Start(options => options with { MaxRetryDelay = TimeSpan.FromSeconds(20) });
+        recorder.Record(Event("SidecarBackOff", "1"));
+        await GotAsync(1);
+        _status = 0;
+
+        // A day of these steps would take longer than the test may.
+        await WrittenAsync(1, TimeSpan.FromSeconds(1));
+        Assert.Equal(2, _calledAt.Count);
     }
 
     [Fact]
@@ -253,6 +305,9 @@ public sealed class PodEventRecorderTests : IAsyncLifetime
         string body = await reader.ReadToEndAsync();
         context.Response.StatusCode = _status != 0 ? _status : context.Request.Method == "PATCH" ? _patchStatus : 201;
         context.Response.ContentType = "application/json";
+        context.Response.Headers.RetryAfter = _retryAfter;
+        context.Response.Headers.Date = _clock.GetUtcNow().ToString("R");
+        _calledAt.Enqueue(_clock.GetUtcNow());
         await context.Response.WriteAsync("{}");
         _got.Enqueue((context.Request.Method, context.Request.Path.Value!, context.Request.ContentType, JsonNode.Parse(body)!));
         return true;

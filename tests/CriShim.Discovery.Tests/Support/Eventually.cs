@@ -6,7 +6,7 @@ namespace CriShim.Discovery.Tests.Support;
 internal static class Eventually
 {
     /// <summary>Long enough for a machine under load; nothing waits for it where all is well.</summary>
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
 
     /// <summary>What to print when a condition is not met: of the test that runs here.</summary>
     public static readonly AsyncLocal<Func<string>?> Context = new();

@@ -6,7 +6,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace CriShim.Node.Tests.Draining;
 
-public sealed class NodeDrainTests : IAsyncDisposable
+public sealed class NodeDrainTests : IAsyncLifetime
 {
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan Turn = TimeSpan.FromSeconds(1);
@@ -17,7 +17,9 @@ public sealed class NodeDrainTests : IAsyncDisposable
     private readonly RecordedLog _log = new();
     private readonly List<NodeDrain> _drains = [];
 
-    public async ValueTask DisposeAsync()
+    public Task InitializeAsync() => Task.CompletedTask;
+
+    public async Task DisposeAsync()
     {
         foreach (NodeDrain drain in _drains)
         {

@@ -3,8 +3,11 @@ using CriShim.Node.Journal;
 using CriShim.Node.Tests.Support;
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Supervisor;
+using CriShim.TestSupport.Backends;
 using CriShim.TestSupport.Lab;
+using Grpc.Core;
 using Microsoft.Extensions.Logging.Abstractions;
+using CompletionShown = CriShim.Node.Journal.CompletionShown;
 using ContainerStarted = CriShim.Node.Journal.ContainerStarted;
 
 namespace CriShim.Node.Tests.Journal;
@@ -65,6 +68,84 @@ public sealed class NodeJournalTests
         Assert.Equal([nameof(LeftAlone), nameof(SandboxStopHeld), nameof(StopSent), nameof(TeardownBegan)], kinds[1..^1].Order());
         TeardownEnded ended = Assert.Single(bed.Journal.Of(NodeBed.Sandbox).OfType<TeardownEnded>());
         Assert.Equal(TimeSpan.Zero, ended.Overrun);
+    }
+
+    [Fact]
+    public async Task Start_OfAnEmulatedSidecar_IsToldWithWhatCallersAreShown()
+    {
+        await using NodeBed bed = await StartEmulatedAsync();
+
+        await KeptAsync(bed, nameof(CompletionShown));
+
+        IReadOnlyList<Happening> trail = bed.Journal.Of(NodeBed.Sandbox);
+        Assert.Equal([nameof(ContainerStarted), nameof(CompletionShown)], trail.Select(one => one.Kind));
+        Assert.Equal((NodeBed.Sidecar, "c0"), (trail[1].Container, trail[1].ContainerId));
+        Assert.Equal("default/pod/proxy: has started, and runs on; the kubelet and other callers are shown that it completed", trail[1].ToString());
+    }
+
+    [Fact]
+    public async Task StartupProbe_ThatFailsTooOften_IsToldAndItsStopIsNoTurn()
+    {
+        await using NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Sidecars = """[{"name":"proxy","kind":"init","startupProbe":{"exec":{"command":["true"]},"periodSeconds":1,"failureThreshold":2}}]""";
+        bed.RestartPolicy = "Always";
+        bed.Backend.Fail("ExecSync", StatusCode.Unknown, "no");
+        bed.Backend.Fail("ExecSync", StatusCode.Unknown, "no");
+        await bed.BeginAsync();
+
+        await KeptAsync(bed, nameof(CompletionShown));
+
+        StartupFailed failed = Assert.Single(bed.Journal.Of(NodeBed.Sandbox).OfType<StartupFailed>());
+        Assert.Equal(("c0", "failed its startup probe 2 times in a row, and is stopped", true), (failed.ContainerId, failed.Words, failed.IsWarning));
+        StopSent stop = Assert.Single(bed.Journal.Of(NodeBed.Sandbox).OfType<StopSent>());
+        Assert.True(stop.HasFailedToStart);
+        Assert.StartsWith("is stopped, for it has failed to start", stop.Words, StringComparison.Ordinal);
+        Assert.DoesNotContain(bed.Log.All, line => line.Contains("its turn", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Removal_OfWhatOnlySeemsToHaveCompleted_IsToldOnceHoweverOftenItIsAskedFor()
+    {
+        await using NodeBed bed = await StartEmulatedAsync();
+        await KeptAsync(bed, nameof(CompletionShown));
+
+        for (int i = 0; i < 3; i++)
+        {
+            _ = await Assert.ThrowsAsync<RpcException>(() => bed.Node.BeforeRemoveAsync("c0", DateTime.MaxValue, CancellationToken.None));
+        }
+
+        RemovalRefused refused = Assert.Single(bed.Journal.Of(NodeBed.Sandbox).OfType<RemovalRefused>());
+        Assert.Equal((NodeBed.Sidecar, "c0"), (refused.Container, refused.ContainerId));
+        Assert.DoesNotContain(bed.Journal.Of(NodeBed.Sandbox), one => one is RemovalHeld);
+    }
+
+    [Fact]
+    public async Task Removal_InAPodThatEnds_IsToldAsHeld()
+    {
+        await using NodeBed bed = await StartEmulatedAsync();
+        await KeptAsync(bed, nameof(CompletionShown));
+        RelayHold stop = bed.Backend.Hold("StopContainer", HoldPoint.Received);
+        Task ending = bed.StopSandboxAsync();
+        await stop.ReachedAsync();
+
+        Task removal = bed.Node.BeforeRemoveAsync("c0", DateTime.MaxValue, CancellationToken.None);
+        await KeptAsync(bed, nameof(RemovalHeld));
+        stop.Release();
+        await Task.WhenAll(removal, ending);
+
+        Assert.DoesNotContain(bed.Journal.Of(NodeBed.Sandbox), one => one is RemovalRefused);
+    }
+
+    [Fact]
+    public void Completion_ThatCannotBeRecorded_IsToldOnceAsLongAsItIsTried()
+    {
+        NodeJournal journal = Create();
+
+        journal.CompletionNotRecorded(Pod, "proxy", "c0");
+        journal.CompletionNotRecorded(Pod, "proxy", "c0");
+        journal.CompletionNotRecorded(Pod, "proxy", "c1");
+
+        Assert.Equal(["c0", "c1"], journal.Of(Pod.SandboxId).OfType<CompletionNotRecorded>().Select(one => one.ContainerId));
     }
 
     [Fact]
@@ -184,6 +265,36 @@ public sealed class NodeJournalTests
     }
 
     [Fact]
+    public void Forget_ASandboxThatIsHeardOfOnceMoreLater_IsForgottenAgain()
+    {
+        var there = new HashSet<string>();
+        NodeJournal journal = Create(there.Contains);
+        for (int i = 0; i <= NodeJournal.GoneSandboxes; i++)
+        {
+            LiveAndDie($"s{i}");
+        }
+
+        // Its removal was under way when it was forgotten, and took long.
+        journal.Started(Pod with { SandboxId = "s0" }, "a", "c", 1, isReplacement: true);
+        Assert.Single(journal.Of("s0"));
+        for (int i = 0; i < NodeJournal.GoneSandboxes; i++)
+        {
+            LiveAndDie($"t{i}");
+        }
+
+        Assert.Empty(journal.Of("s0"));
+        Assert.Equal(NodeJournal.GoneSandboxes, journal.Gone.Count);
+
+        void LiveAndDie(string sandboxId)
+        {
+            _ = there.Add(sandboxId);
+            journal.Started(Pod with { SandboxId = sandboxId }, "a", "c", 0, isReplacement: false);
+            _ = there.Remove(sandboxId);
+            journal.Forget(sandboxId);
+        }
+    }
+
+    [Fact]
     public void Why_EveryReason_IsASentenceForAnOperator()
     {
         foreach (StandDownReason reason in Enum.GetValues<StandDownReason>())
@@ -202,7 +313,17 @@ public sealed class NodeJournalTests
     public void Time_OfAnyLength_IsShort(double milliseconds, string expected) =>
         Assert.Equal(expected, HappeningText.Time(TimeSpan.FromMilliseconds(milliseconds)));
 
-    private static NodeJournal Create() => new(new NodeLog(NullLogger.Instance), [], TimeProvider.System);
+    /// <summary>An init container that the annotation names, and that has just been started.</summary>
+    private static async Task<NodeBed> StartEmulatedAsync()
+    {
+        NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Sidecars = """[{"name":"proxy","kind":"init"}]""";
+        await bed.BeginAsync();
+        return bed;
+    }
+
+    private static NodeJournal Create(Func<string, bool>? isThere = null) =>
+        new(new NodeLog(NullLogger.Instance), [], TimeProvider.System, isThere ?? (static _ => true));
 
     private static Task KeptAsync(NodeBed bed, string kind) => Condition.BecomesTrueAsync(
         $"{kind} is kept", NodeBed.Patience, () => bed.Journal.Of(NodeBed.Sandbox).Any(one => one.Kind == kind));

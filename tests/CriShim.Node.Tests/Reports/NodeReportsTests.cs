@@ -1,5 +1,6 @@
 using System.Text.Json;
 using CriShim.Discovery;
+using CriShim.Node.Reports;
 using CriShim.Node.Tests.Support;
 using CriShim.Protocol.Admin.V1;
 using CriShim.Protocol.Runtime.V1;
@@ -95,6 +96,121 @@ public sealed class NodeReportsTests
         Assert.True(said.GetProperty("pod").GetProperty("mainsCompleted").GetBoolean());
         JsonElement main = Parse(bed.Node.DescribeContainer("c1"));
         Assert.Equal(("main", "exited"), (Text(main, "role"), Text(main, "state")));
+    }
+
+    [Fact]
+    public async Task Reports_OfAnEmulatedSidecar_TellWhatIsShownOfItAlsoAfterARestartOfCrishim()
+    {
+        await using NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Sidecars = """[{"name":"proxy","kind":"init"}]""";
+        await bed.BeginAsync();
+        _ = await bed.IsMaskedAsync();
+        bed.Backend.Exit("c0", 7);
+        await bed.RunsAsync(1);
+        ExplainResponse before = await bed.Reports.ExplainAsync("pod", CancellationToken.None);
+        GetTimelineResponse drawn = bed.Reports.Timeline("pod");
+        await bed.EndAsync();
+
+        bed.Start();
+        await bed.Node.ReadyAsync(CancellationToken.None);
+        ExplainResponse after = await bed.Reports.ExplainAsync("pod", CancellationToken.None);
+
+        Assert.Equal(
+            ["ContainerStarted", "CompletionShown", "RestartDecided", "SidecarRestored"], before.Trail.Select(one => one.Kind));
+        foreach (ExplainResponse explained in (ExplainResponse[])[before, after])
+        {
+            Container proxy = Assert.Single(explained.Pod.Containers);
+            Assert.Equal(("running", "c1", "c0"), (proxy.State, proxy.ContainerId, proxy.ShownId));
+            Assert.Contains(explained.Statements, one => one.Container == "proxy"
+                && one.Text.StartsWith("is shown to the kubelet and other callers as completed, since ", StringComparison.Ordinal)
+                && one.Text.EndsWith("by the id c0: that id reaches whichever attempt runs", StringComparison.Ordinal));
+        }
+
+        Assert.Equal(before.Pod.Containers[0].ShownCompletedAt, after.Pod.Containers[0].ShownCompletedAt);
+        foreach (GetTimelineResponse timeline in (GetTimelineResponse[])[drawn, bed.Reports.Timeline("pod")])
+        {
+            Assert.Single(timeline.Rows.SelectMany(row => row.Marks), mark => mark.Kind == "completed");
+        }
+
+        JsonElement described = Parse(bed.Node.DescribeContainer("c0"));
+        Assert.Equal("c0", Text(described, "shownId"));
+        Assert.Equal(before.Pod.Containers[0].ShownCompletedAt.ToDateTimeOffset(), described.GetProperty("shownCompletedAt").GetDateTimeOffset());
+    }
+
+    [Fact]
+    public async Task Explain_AnEmulatedSidecarBeforeItsProbePasses_SaysWhatThePodWaitsFor()
+    {
+        await using NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Sidecars = """[{"name":"proxy","kind":"init","startupProbe":{"exec":{"command":["true"]}}}]""";
+        RelayHold probe = bed.Backend.Hold("ExecSync", HoldPoint.Received);
+        await bed.BeginAsync();
+        await probe.ReachedAsync();
+
+        ExplainResponse waiting = await bed.Reports.ExplainAsync("pod/proxy", CancellationToken.None);
+        probe.Release();
+        _ = await bed.IsMaskedAsync();
+        ExplainResponse shown = await bed.Reports.ExplainAsync("pod/proxy", CancellationToken.None);
+
+        const string Text = "has not started yet, by its startup probe";
+        Assert.Contains(waiting.Statements, one => one.Text.StartsWith(Text, StringComparison.Ordinal));
+        Assert.DoesNotContain(shown.Statements, one => one.Text.StartsWith(Text, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Explain_AnEmulatedSidecarThatHasEnded_SaysHowAndNotThatItCompleted()
+    {
+        await using NodeBed bed = await NodeBed.PrepareAsync();
+        bed.Sidecars = """[{"name":"proxy","kind":"init"}]""";
+        await bed.BeginAsync();
+        _ = await bed.IsMaskedAsync();
+
+        await bed.StopSandboxAsync();
+
+        ExplainResponse explained = await bed.Reports.ExplainAsync("pod/proxy", CancellationToken.None);
+        Assert.Equal("exited", Assert.Single(explained.Pod.Containers).State);
+        Assert.Contains(explained.Statements, one => one.Text.StartsWith("does not run: attempt 0 ended with exit code 143", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Page_OfANodeWithMorePodsThanAskedFor_HasThoseInTroubleFirst()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync(options: options => options with
+        {
+            Restart = options.Restart with { ErrorExit = options.Restart.ErrorExit with { FirstDelay = TimeSpan.FromHours(1), MaxDelay = TimeSpan.FromHours(1) } },
+        });
+        foreach (string sandbox in (string[])["sandbox-1", "sandbox-2"])
+        {
+            bed.RunSandbox(sandbox);
+            await bed.RunAsync(NodeBed.Create(sandbox: sandbox));
+        }
+
+        bed.Backend.Exit("c1", 3);
+        await Condition.BecomesTrueAsync("one is down", NodeBed.Patience, () => bed.Reports.Page(1, 10).Down == 1);
+        NodePage page = bed.Reports.Page(1, 10);
+
+        Assert.Equal((3, 3), (page.All, page.Sidecars));
+        PodPage pod = Assert.Single(page.Pods);
+        Assert.Equal(("sandbox-1", "proxy"), (pod.Pod.SandboxId, Assert.Single(pod.Down)));
+        // As explain and timeline tell it.
+        ExplainResponse explained = await bed.Reports.ExplainAsync("sandbox-1", CancellationToken.None);
+        Assert.Equal(explained.Trail, pod.Trail);
+        Assert.Equal(["RestartDecided"], bed.Reports.Page(1, 1).Pods[0].Trail.Select(one => one.Kind));
+        TimelineRow row = Assert.Single(pod.Timeline.Rows);
+        Assert.Equal(["running", "backing off"], row.Bars.Select(bar => bar.Kind));
+        Assert.Equal(["death"], row.Marks.Select(mark => mark.Kind));
+    }
+
+    [Fact]
+    public async Task Page_OfAPodThatHasEnded_CallsNothingDown()
+    {
+        await using NodeBed bed = await NodeBed.StartAsync();
+
+        await bed.StopSandboxAsync();
+
+        NodePage page = bed.Reports.Page(10, 10);
+        Assert.Equal((1, 0, 0), (page.All, page.Sidecars, page.Down));
+        Container proxy = Assert.Single(Assert.Single(page.Pods).Pod.Containers);
+        Assert.Equal(("exited", "the pod ends, and it was this container's turn to end"), (proxy.State, proxy.Why));
     }
 
     [Fact]

@@ -17,7 +17,7 @@ internal sealed class NodeBed : IAsyncDisposable
 {
     public const string Sandbox = "sandbox-0";
     public const string Sidecar = "proxy";
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
     private readonly TempDirectory _directory;
     private readonly TimeProvider _time;

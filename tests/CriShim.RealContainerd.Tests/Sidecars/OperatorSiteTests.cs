@@ -1,5 +1,5 @@
 using System.Net;
-using System.Net.Sockets;
+using CriShim.TestSupport;
 
 namespace CriShim.RealContainerd.Tests.Sidecars;
 
@@ -9,7 +9,7 @@ public abstract class OperatorSiteTests(SidecarLab lab)
     [Fact]
     public async Task Site_AfterADeath_TellsOfTheRestart()
     {
-        int port = FreePort();
+        int port = FreePort.Take();
         await using SidecarRun run = await SidecarRun.StartAsync(lab, null, "--metrics", $"127.0.0.1:{port}");
         using var client = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}/") };
         await run.DieAsync("3");
@@ -31,13 +31,6 @@ public abstract class OperatorSiteTests(SidecarLab lab)
         Assert.Contains("<rect class=\"life running\"", page, StringComparison.Ordinal);
         Assert.Contains("runs again as attempt 1", page, StringComparison.Ordinal);
         run.Check();
-    }
-
-    private static int FreePort()
-    {
-        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.LocalEndPoint!).Port;
     }
 }
 

@@ -1,6 +1,7 @@
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Resources;
 using CriShim.Supervision.Sidecars;
+using CriShim.TestSupport.Proofs;
 using CsCheck;
 using Xunit;
 
@@ -115,7 +116,7 @@ public class PodResourcesTests
         Gen<CountedContainer> container = Gen.Select(
             Gen.Enum<ContainerRole>(), Gen.Bool, Gen.Long[-1, 1000],
             (role, isAnnotated, amount) => Counted(role, isAnnotated && role == ContainerRole.Init ? SidecarKind.Emulated : SidecarKind.None, amount, amount));
-        container.Array[0, 8].Sample(pod =>
+        container.Array[0, 8].CheckFixed(pod =>
         {
             PodAmounts run = PodResources.AsRun(pod);
             PodAmounts kubelet = PodResources.AsKubelet(pod);
@@ -132,10 +133,11 @@ public class PodResourcesTests
                 }
             }
 
-            return run.Requests.CpuMillis == (real.Length == 0 ? null : expected)
+            Assert.True(
+                run.Requests.CpuMillis == (real.Length == 0 ? null : expected)
                 && (run.Limits.CpuMillis is null) == (kubelet.Limits.CpuMillis is null)
                 && (run.Requests.CpuMillis ?? 0) >= (kubelet.Requests.CpuMillis ?? 0)
-                && (run.Limits.CpuMillis ?? 0) >= (kubelet.Limits.CpuMillis ?? 0);
+                && (run.Limits.CpuMillis ?? 0) >= (kubelet.Limits.CpuMillis ?? 0));
         });
     }
 

@@ -1,5 +1,6 @@
 using CriShim.Supervision.Restarts;
 using CriShim.Supervision.Sidecars;
+using CriShim.TestSupport.Proofs;
 using CsCheck;
 
 namespace CriShim.Supervision.Tests.Restarts;
@@ -55,13 +56,14 @@ public sealed class RestartBackoffTests
     public void Delay_WhateverIsAskedForAndByChance_StaysInItsBounds()
     {
         Gen<TimeSpan?> durations = Gen.Int[0, 4_000_000].Select(ms => ms % 5 == 0 ? (TimeSpan?)null : TimeSpan.FromMilliseconds(ms));
-        Gen.Select(Gen.Enum<DeathCause>(), Gen.Int[0, 100], Gen.Double[0, 1], durations, durations).Sample((cause, streak, chance, initial, most) =>
+        Gen.Select(Gen.Enum<DeathCause>(), Gen.Int[0, 100], Gen.Double[0, 1], durations, durations).CheckFixed(asked =>
         {
+            (DeathCause cause, int streak, double chance, TimeSpan? initial, TimeSpan? most) = asked;
             var backoff = new RestartBackoff(Options, new RestartRequest(initial, most));
             TimeSpan full = backoff.FullDelay(cause, streak);
             TimeSpan delay = backoff.Delay(cause, streak, chance);
             Assert.True(delay <= full && delay >= full * (1 - Options.Jitter) - TimeSpan.FromTicks(1));
-            Assert.True(full <= (most is { } asked ? Options.Bounds.MaxDelay.Clamp(asked) : Options.StepsOf(cause).MaxDelay));
+            Assert.True(full <= (most is { } wanted ? Options.Bounds.MaxDelay.Clamp(wanted) : Options.StepsOf(cause).MaxDelay));
             Assert.True(backoff.FullDelay(cause, streak + 1) >= full);
         });
     }

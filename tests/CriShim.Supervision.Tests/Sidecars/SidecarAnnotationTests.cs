@@ -1,6 +1,7 @@
 using System.Globalization;
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Sidecars;
+using CriShim.TestSupport.Proofs;
 using CsCheck;
 
 namespace CriShim.Supervision.Tests.Sidecars;
@@ -115,8 +116,8 @@ public sealed class SidecarAnnotationTests
             "httpGet", "port", "restart", "initialDelay", "99999999999999999999", "1e999", "-", "1h", "teardownReserve", "successExitCodes", "\u001b[2J",
             "[{\"name\":\"a\",\"", "\":", "}]", new string('a', 300), new string('[', 20), new string('9', 400),
         ];
-        Gen.Int[0, pieces.Length - 1].Array[0, 60].Select(p => string.Concat(p.Select(i => pieces[i]))).Sample(Check, iter: 20_000);
-        Gen.String[0, 200].Sample(Check, iter: 5_000);
+        Gen.Int[0, pieces.Length - 1].Array[0, 60].Select(p => string.Concat(p.Select(i => pieces[i]))).CheckFixed(Check, 20_000);
+        Gen.String[0, 200].CheckFixed(Check, 5_000);
 
         static void Check(string text)
         {

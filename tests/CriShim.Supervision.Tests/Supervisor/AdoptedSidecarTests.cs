@@ -242,6 +242,24 @@ public sealed class AdoptedSidecarTests
     }
 
     [Fact]
+    public void StartOfAMain_OnceTheSidecarIsGivenUp_IsNeverHeldAgain()
+    {
+        var options = new RestartOptions { Jitter = 0, GiveUp = new GiveUpOptions { Deaths = 1, Within = TimeSpan.FromMinutes(1) } };
+        PodScene scene = Scene(PodRestartPolicy.Always, options, Probed, start: false);
+        scene.Creates("main");
+        Assert.Equal(Verdict.Held, scene.Start("main"));
+        scene.Dies("p0");
+        Assert.Equal(DecisionKind.GiveUp, scene.LastDeath.Kind);
+        Assert.Equal(("proxy", GateReason.GivenUp), (scene.Command<GateOpened>().Lineage, scene.Command<GateOpened>().Reason));
+        Assert.Equal(Verdict.Forward, scene.Start("main"));
+
+        scene.Tell(new ContainerCreated("p1", "proxy", 1, scene.Now));
+        scene.Tell(new ContainerStarted("p1", scene.Now));
+        scene.None<GateOpened>();
+        Assert.Equal(Verdict.Forward, scene.Start("main"));
+    }
+
+    [Fact]
     public void StartOfAMain_InAPodThatEnds_IsNotHeld()
     {
         PodScene scene = Scene(PodRestartPolicy.Always, sidecars: Probed, start: false);

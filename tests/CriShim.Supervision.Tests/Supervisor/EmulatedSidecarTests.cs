@@ -228,7 +228,7 @@ public sealed class EmulatedSidecarTests
     {
         PodScene scene = Scene(PodRestartPolicy.Always, Probed);
         scene.Tell(new StartupProbeFailed("p0"));
-        Assert.Equal(("p0", TimeSpan.FromSeconds(30)), (scene.Command<StopInstance>().ContainerId, scene.Command<StopInstance>().Grace));
+        Assert.Equal(new StopInstance("proxy", "p0", TimeSpan.FromSeconds(30)) { HasFailedToStart = true }, scene.Command<StopInstance>());
         scene.Dies("p0", 0);
         scene.Tell(new StopAnswered("p0", true));
         scene.Replace(1);

@@ -1,3 +1,5 @@
+using System.Globalization;
+using CriShim.TestSupport.Proofs;
 using CsCheck;
 
 namespace CriShim.Supervision.Tests.Supervisor;
@@ -6,29 +8,23 @@ public sealed class PodSupervisorSequenceTests
 {
     private const int MaxSteps = 70;
 
-    private static readonly Gen<(int Kind, int Argument)[]> Sequences =
-        Gen.Select(Gen.Int[0, 36], Gen.Int[0, 99]).Array[1, MaxSteps];
+    private static readonly Gen<(int Seed, (int Kind, int Argument)[] Steps)> Sequences =
+        Gen.Select(Gen.Int[0, 1000], Gen.Select(Gen.Int[0, 36], Gen.Int[0, 99]).Array[1, MaxSteps]);
 
-    private static readonly Gen<(int Kind, int Argument)[]> EmulatedSequences =
-        Gen.Select(Gen.Int[0, 37], Gen.Int[0, 99]).Array[1, MaxSteps];
+    private static readonly Gen<(int Seed, (int Kind, int Argument)[] Steps)> EmulatedSequences =
+        Gen.Select(Gen.Int[0, 1000], Gen.Select(Gen.Int[0, 37], Gen.Int[0, 99]).Array[1, MaxSteps]);
 
-    [Fact]
-    public void AnySequence_OfEventsCallsAndCrashes_KeepsTheRules()
-    {
-        Gen.Select(Gen.Int[0, 1000], Sequences).Sample(
-            (seed, steps) => RunSequence(seed, steps),
-            iter: Iterations(5_000),
-            print: c => $"seed {c.Item1}: {string.Join(' ', c.Item2.Select(s => $"{s.Kind}/{s.Argument}"))}");
-    }
+    /// <summary>How many; <c>CRISHIM_SEQUENCES=N</c> takes others than the usual ones.</summary>
+    private static int Count { get; } =
+        int.TryParse(Environment.GetEnvironmentVariable("CRISHIM_SEQUENCES"), CultureInfo.InvariantCulture, out int wanted) ? wanted : 5_000;
 
     [Fact]
-    public void AnySequence_WithAnEmulatedSidecar_KeepsTheRules()
-    {
-        Gen.Select(Gen.Int[0, 1000], EmulatedSequences).Sample(
-            (seed, steps) => RunSequence(seed, steps, isEmulated: true),
-            iter: Iterations(5_000),
-            print: c => $"seed {c.Item1}: {string.Join(' ', c.Item2.Select(s => $"{s.Kind}/{s.Argument}"))}");
-    }
+    public void AnySequence_OfEventsCallsAndCrashes_KeepsTheRules() =>
+        Sequences.CheckFixed(sequence => Run(sequence), Count, Shown);
+
+    [Fact]
+    public void AnySequence_WithAnEmulatedSidecar_KeepsTheRules() =>
+        EmulatedSequences.CheckFixed(sequence => Run(sequence, isEmulated: true), Count, Shown);
 
     [Fact]
     public void EmulatedSequences_AsGenerated_ReachWhatIsHidden()
@@ -36,15 +32,15 @@ public sealed class PodSupervisorSequenceTests
         int completions = 0;
         int restarts = 0;
         int held = 0;
-        Gen.Select(Gen.Int[0, 1000], EmulatedSequences).Sample(
-            (seed, steps) =>
+        EmulatedSequences.CheckFixed(
+            sequence =>
             {
-                World world = RunSequence(seed, steps, isEmulated: true);
+                World world = Run(sequence, isEmulated: true);
                 _ = Interlocked.Add(ref completions, world.Completions);
                 _ = Interlocked.Add(ref restarts, world.HiddenRestarts);
                 _ = Interlocked.Add(ref held, world.HeldRemovals);
             },
-            iter: 500);
+            500);
 
         Assert.True(completions > 150, $"{completions} completions");
         Assert.True(restarts > 100, $"{restarts} hidden restarts");
@@ -58,16 +54,16 @@ public sealed class PodSupervisorSequenceTests
         int restarts = 0;
         int held = 0;
         int ends = 0;
-        Gen.Select(Gen.Int[0, 1000], Sequences).Sample(
-            (seed, steps) =>
+        Sequences.CheckFixed(
+            sequence =>
             {
-                World world = RunSequence(seed, steps);
+                World world = Run(sequence);
                 _ = Interlocked.Add(ref deaths, world.Deaths);
                 _ = Interlocked.Add(ref restarts, world.Restarts);
                 _ = Interlocked.Add(ref held, world.HeldStops);
                 _ = Interlocked.Add(ref ends, world.OrderedEnds);
             },
-            iter: 500);
+            500);
 
         // A model that never gets anywhere keeps every rule.
         Assert.True(deaths > 500, $"{deaths} deaths");
@@ -76,10 +72,10 @@ public sealed class PodSupervisorSequenceTests
         Assert.True(ends > 20, $"{ends} ends in order");
     }
 
-    private static World RunSequence(int seed, (int Kind, int Argument)[] steps, bool isEmulated = false)
+    private static World Run((int Seed, (int Kind, int Argument)[] Steps) sequence, bool isEmulated = false)
     {
-        var world = new World(seed, isEmulated);
-        foreach ((int kind, int argument) in steps)
+        var world = new World(sequence.Seed, isEmulated);
+        foreach ((int kind, int argument) in sequence.Steps)
         {
             world.Step(kind, argument);
         }
@@ -88,6 +84,6 @@ public sealed class PodSupervisorSequenceTests
         return world;
     }
 
-    private static long Iterations(long standard) =>
-        long.TryParse(Environment.GetEnvironmentVariable("CRISHIM_SEQUENCES"), out long wanted) ? wanted : standard;
+    private static string Shown((int Seed, (int Kind, int Argument)[] Steps) sequence) =>
+        $"seed {sequence.Seed}: {string.Join(' ', sequence.Steps.Select(step => $"{step.Kind}/{step.Argument}"))}";
 }

@@ -28,6 +28,23 @@ public sealed class SandboxEndTests
         Assert.Equal(Verdict.Forward, scene.StopSandbox(120));
     }
 
+    /// <summary>What is on disk can be spoilt: whoever is not in the start order would never have its turn.</summary>
+    [Fact]
+    public void StopPodSandbox_AfterThePodsRecordWasLost_EndsThemInOrder()
+    {
+        var scene = new TeardownScene();
+        scene.LosePodRecord();
+        scene.Crash();
+        _ = scene.Wanted();
+        Assert.Equal(Verdict.Held, scene.StopSandbox(120));
+        scene.HooksEnd("web", "job");
+        scene.Ends("web", "job");
+        scene.HooksEnd("second");
+        scene.Ends("second");
+        scene.HooksEnd("first");
+        Assert.Equal(["stop web", "stop job", "stop second", "stop first"], scene.Wanted().Where(one => one.Contains("stop")).Select(one => string.Join(' ', one.Split(' ')[1..3])));
+    }
+
     [Fact]
     public void StopPodSandbox_WithNothingRunning_IsForwardedAtOnce()
     {

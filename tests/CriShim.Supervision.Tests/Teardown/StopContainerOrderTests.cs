@@ -168,6 +168,22 @@ public sealed class StopContainerOrderTests
         Assert.Equal(["2 stop first 28"], scene.Wanted());
     }
 
+    /// <summary>A kubelet that is started anew knows nothing of the stop that it asked for: what it starts, it wants to run.</summary>
+    [Fact]
+    public void HeldStop_OfOneThatItsCallerStartsAgainAndIsGivenOurReplacement_IsOver()
+    {
+        var scene = new TeardownScene();
+        Assert.Equal(Verdict.Held, scene.Stop("first", 30));
+        scene.Exits("first");
+        scene.Tell(new SlotGranted("first"));
+        scene.Tell(new ReplacementCreated("first", 1, "first-1", scene.Now));
+        scene.Tell(new ReplacementStarted("first-1", scene.Now));
+        Assert.Equal((Verdict.Answer, Verdict.Answer), (scene.Create("first"), scene.Start("first-1")));
+        _ = scene.Wanted();
+        scene.After(1);
+        Assert.Empty(scene.Wanted());
+    }
+
     [Fact]
     public void Reserve_OfASlowMain_IsKeptForTheSidecar()
     {

@@ -154,6 +154,9 @@ internal sealed class TeardownScene
         _ = _records.Remove(name);
     }
 
+    /// <summary>It was spoilt on disk; those of the lineages were not.</summary>
+    public void LosePodRecord() => _record = null;
+
     /// <summary>The shim is killed and started again after so many seconds; nothing but the records is left.</summary>
     public void Crash(double seconds = 1)
     {

@@ -3,7 +3,7 @@ using System.Diagnostics;
 namespace CriShim.TestSupport.Lab;
 
 /// <summary>Runs a program to its end.</summary>
-internal static class Command
+public static class Command
 {
     /// <summary>Standard output; a <see cref="LabException"/> with all it printed when it fails.</summary>
     public static async Task<string> RunAsync(string file, IEnumerable<string> arguments, CancellationToken cancellationToken = default)

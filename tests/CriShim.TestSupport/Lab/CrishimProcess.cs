@@ -26,12 +26,22 @@ public sealed class CrishimProcess : IAsyncDisposable
     public bool HasExited => _process.HasExited;
 
     /// <summary>Starts <c>crishim serve</c> between the two sockets and waits until its socket accepts. Its own files go to <paramref name="folder"/>.</summary>
-    public static async Task<CrishimProcess> ServeAsync(string listenPath, string containerdPath, string folder, params string[] more)
+    public static Task<CrishimProcess> ServeAsync(string listenPath, string containerdPath, string folder, params string[] more) =>
+        ServeAsync(new Dictionary<string, string>(), listenPath, containerdPath, folder, more);
+
+    /// <inheritdoc cref="ServeAsync(string, string, string, string[])"/>
+    /// <param name="environment">Variables that it gets beside the test's own.</param>
+    /// <param name="listenPath">Its socket.</param>
+    /// <param name="containerdPath">The backend's.</param>
+    /// <param name="folder">For its own files.</param>
+    /// <param name="more">Flags.</param>
+    public static async Task<CrishimProcess> ServeAsync(
+        IReadOnlyDictionary<string, string> environment, string listenPath, string containerdPath, string folder, params string[] more)
     {
-        var crishim = Launch(listenPath, containerdPath, folder, more);
+        var crishim = Launch(environment, listenPath, containerdPath, folder, more);
         try
         {
-            await Condition.BecomesTrueAsync($"crishim serves on {listenPath}", TimeSpan.FromSeconds(20), () =>
+            await Condition.BecomesTrueAsync($"crishim serves on {listenPath}", TimeSpan.FromSeconds(60), () =>
             {
                 if (crishim.HasExited)
                 {
@@ -56,7 +66,11 @@ public sealed class CrishimProcess : IAsyncDisposable
     }
 
     /// <summary>Starts it and does not wait: for starts that are meant to fail.</summary>
-    public static CrishimProcess Launch(string listenPath, string containerdPath, string folder, params string[] more)
+    public static CrishimProcess Launch(string listenPath, string containerdPath, string folder, params string[] more) =>
+        Launch(new Dictionary<string, string>(), listenPath, containerdPath, folder, more);
+
+    private static CrishimProcess Launch(
+        IReadOnlyDictionary<string, string> environment, string listenPath, string containerdPath, string folder, string[] more)
     {
         Directory.CreateDirectory(folder);
         var logFile = Path.Combine(folder, $"crishim-{Guid.NewGuid():N}.log");
@@ -73,6 +87,11 @@ public sealed class CrishimProcess : IAsyncDisposable
         foreach (var name in new[] { "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID" })
         {
             start.Environment.Remove(name);
+        }
+
+        foreach ((string name, string value) in environment)
+        {
+            start.Environment[name] = value;
         }
 
         return new CrishimProcess(Process.Start(start)!, listenPath, logFile);
@@ -106,7 +125,7 @@ public sealed class CrishimProcess : IAsyncDisposable
         if (!_process.HasExited)
         {
             Kernel.Signal(_process.Id, Kernel.SigKill);
-            await ExitAsync(TimeSpan.FromSeconds(20)).ConfigureAwait(false);
+            await ExitAsync(TimeSpan.FromSeconds(60)).ConfigureAwait(false);
         }
     }
 

@@ -7,7 +7,11 @@ public static partial class Kernel
 {
     public const int SigTerm = 15;
     public const int SigKill = 9;
+    public const int SigStop = 19;
+    public const int SigContinue = 18;
     private const int DetachMount = 2;
+    private const int MountReadOnly = 1;
+    private const int MountAgain = 32;
 
     /// <summary>False when there is no such process any more.</summary>
     public static bool Signal(int pid, int signal) => Kill(pid, signal) == 0;
@@ -23,6 +27,10 @@ public static partial class Kernel
             throw new LabException($"Could not mount a tmpfs at {mountPoint}: error {Marshal.GetLastPInvokeError()}. These tests need root.");
         }
     }
+
+    /// <summary>Makes a mount read-only, or writable again. False while a file there is open for writing.</summary>
+    public static bool MakeReadOnly(string mountPoint, bool isReadOnly) =>
+        Mount("tmpfs", mountPoint, "tmpfs", (nuint)(MountAgain | (isReadOnly ? MountReadOnly : 0)), "") == 0;
 
     [LibraryImport("libc", EntryPoint = "mount", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Mount(string source, string target, string type, nuint flags, string data);

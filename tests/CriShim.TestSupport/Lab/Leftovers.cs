@@ -60,7 +60,7 @@ internal static class Leftovers
             await RemoveCgroupAsync(child).ConfigureAwait(false);
         }
 
-        await Condition.BecomesTrueAsync($"the cgroup {directory} can be removed", TimeSpan.FromSeconds(10), () =>
+        await Condition.BecomesTrueAsync($"the cgroup {directory} can be removed", TimeSpan.FromSeconds(60), () =>
         {
             try
             {
@@ -106,7 +106,7 @@ internal static class Leftovers
             Kernel.Signal(pid, Kernel.SigKill);
         }
 
-        await Condition.BecomesTrueAsync("killed processes of a lab are gone", TimeSpan.FromSeconds(20), () =>
+        await Condition.BecomesTrueAsync("killed processes of a lab are gone", TimeSpan.FromSeconds(60), () =>
         {
             var left = false;
             foreach (var pid in processes())
@@ -243,7 +243,7 @@ internal static class Leftovers
 
     private static Task<bool> DeleteAsync(string directory) =>
         // A shim that was just killed may still be writing its last file.
-        Condition.SucceedsAsync($"delete {directory}", TimeSpan.FromSeconds(10), () =>
+        Condition.SucceedsAsync($"delete {directory}", TimeSpan.FromSeconds(60), () =>
         {
             if (Directory.Exists(directory))
             {

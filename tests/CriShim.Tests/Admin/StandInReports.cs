@@ -23,21 +23,29 @@ internal sealed class StandInReports : INodeReports
 
     public List<string> Subjects { get; } = [];
 
+    /// <summary>How lists and events are answered, one after another; with what is asked for once there are none, and for OK.</summary>
+    public Queue<StatusCode> Codes { get; } = new();
+
     public (int Pods, int Sidecars) Count() => (Pods.Pods.Count, 3);
 
     public Task<(string Name, string Version)?> BackendAsync(TimeSpan patience, CancellationToken cancellationToken) => Task.FromResult(Backend);
 
-    public Task<ListPodsResponse> ListAsync(bool withUsage, CancellationToken cancellationToken) => Task.FromResult(Pods);
+    public Task<ListPodsResponse> ListAsync(bool withUsage, CancellationToken cancellationToken) => Task.FromResult(ByCode(Pods));
 
     public Task<ExplainResponse> ExplainAsync(string subject, CancellationToken cancellationToken) => Task.FromResult(Asked(subject, Explained));
+
+    public NodePage Page(int mostPods, int mostEvents) => new([], 0, 0, 0);
 
     public GetTimelineResponse Timeline(string subject) => Asked(subject, Drawn);
 
     public Task<GetEventsResponse> EventsAsync(long cursor, TimeSpan wait, string subject, CancellationToken cancellationToken)
     {
         Subjects.Add($"{subject} after {cursor}");
-        return Task.FromResult(Events.TryDequeue(out GetEventsResponse? events) ? events : new GetEventsResponse { Cursor = cursor });
+        return Task.FromResult(ByCode(Events.TryDequeue(out GetEventsResponse? events) ? events : new GetEventsResponse { Cursor = cursor }));
     }
+
+    private T ByCode<T>(T answer) =>
+        Codes.TryDequeue(out StatusCode code) && code != StatusCode.OK ? throw new RpcException(new Status(code, "as the test says")) : answer;
 
     private T Asked<T>(string subject, T answer)
     {

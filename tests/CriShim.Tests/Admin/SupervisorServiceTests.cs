@@ -8,7 +8,7 @@ using PodEndPhase = CriShim.Protocol.Admin.V1.PodEndPhase;
 namespace CriShim.Tests.Admin;
 
 /// <summary>The admin socket, as commands see it.</summary>
-public sealed class SupervisorServiceTests : IAsyncDisposable
+public sealed class SupervisorServiceTests : IAsyncLifetime
 {
     private static readonly Duration Grace = Duration.FromTimeSpan(TimeSpan.FromSeconds(30));
 
@@ -17,7 +17,9 @@ public sealed class SupervisorServiceTests : IAsyncDisposable
 
     public SupervisorServiceTests() => _bed = new AdminBed(_directory);
 
-    public async ValueTask DisposeAsync()
+    public Task InitializeAsync() => Task.CompletedTask;
+
+    public async Task DisposeAsync()
     {
         await _bed.DisposeAsync();
         _directory.Dispose();

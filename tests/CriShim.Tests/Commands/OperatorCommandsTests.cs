@@ -1,3 +1,4 @@
+using System.CommandLine;
 using System.Text.Json;
 using System.Xml.Linq;
 using CriShim.Commands;
@@ -10,7 +11,7 @@ using Grpc.Core;
 namespace CriShim.Tests.Commands;
 
 /// <summary>pods, explain, events, timeline and version, as an operator's shell sees them.</summary>
-public sealed class OperatorCommandsTests : IAsyncDisposable
+public sealed class OperatorCommandsTests : IAsyncLifetime
 {
     private static readonly DateTimeOffset Noon = new(2026, 5, 1, 12, 0, 0, TimeSpan.Zero);
 
@@ -19,7 +20,9 @@ public sealed class OperatorCommandsTests : IAsyncDisposable
 
     public OperatorCommandsTests() => _bed = new AdminBed(_directory);
 
-    public async ValueTask DisposeAsync()
+    public Task InitializeAsync() => Task.CompletedTask;
+
+    public async Task DisposeAsync()
     {
         await _bed.DisposeAsync();
         _directory.Dispose();
@@ -489,6 +492,64 @@ public sealed class OperatorCommandsTests : IAsyncDisposable
                 },
             },
         };
+    }
+
+    [Theory]
+    [InlineData("pods", "--watch", "-o", "json")]
+    [InlineData("pods", "--watch")]
+    [InlineData("events", "--follow")]
+    public async Task Following_ACrishimThatIsAway_WaitsForItAndSaysSoOnce(params string[] arguments)
+    {
+        foreach (StatusCode next in (ReadOnlySpan<StatusCode>)
+            [StatusCode.OK, StatusCode.Unavailable, StatusCode.Internal, StatusCode.OK, StatusCode.Unavailable, StatusCode.PermissionDenied])
+        {
+            _bed.Reports.Codes.Enqueue(next);
+        }
+
+        _bed.Reports.Pods = new ListPodsResponse { Pods = { Shop() } };
+        for (int i = 0; i < 6; i++)
+        {
+            _bed.Reports.Events.Enqueue(new GetEventsResponse { Cursor = i, Events = { Ended("shop") } });
+        }
+
+        (int code, string output, string error) = await RunInNoTimeAsync(arguments);
+
+        string away = $"crishim: crishim is away (unix://{_bed.SocketFile}); waiting\n";
+        Assert.Equal(1, code);
+        Assert.StartsWith(away + away + "crishim: ", error, StringComparison.Ordinal);
+        Assert.Contains("as the test says", error, StringComparison.Ordinal);
+        Assert.Equal(2, output.Split("shop").Length - 1);
+    }
+
+    [Theory]
+    [InlineData("pods", "--watch")]
+    [InlineData("events", "--follow")]
+    public async Task Following_ACrishimThatNeverAnswered_FailsAtOnce(params string[] arguments)
+    {
+        _bed.Reports.Codes.Enqueue(StatusCode.Unavailable);
+
+        (int code, string output, string error) = await RunInNoTimeAsync(arguments);
+
+        Assert.Equal((1, ""), (code, output));
+        Assert.DoesNotContain("waiting", error, StringComparison.Ordinal);
+    }
+
+    /// <summary>With pauses that take no time.</summary>
+    private async Task<(int Code, string Output, string Error)> RunInNoTimeAsync(string[] arguments)
+    {
+        var hasty = new HastyTime();
+        Command command = arguments[0] == "pods" ? new PodsCommand(hasty).Command : new EventsCommand(hasty).Command;
+        using var output = new StringWriter();
+        using var error = new StringWriter();
+        int code = await command.Parse([.. arguments[1..], "--admin", _bed.SocketFile])
+            .InvokeAsync(new InvocationConfiguration { Output = output, Error = error });
+        return (code, output.ToString(), error.ToString());
+    }
+
+    private sealed class HastyTime : TimeProvider
+    {
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
+            System.CreateTimer(callback, state, dueTime == Timeout.InfiniteTimeSpan ? dueTime : TimeSpan.FromMilliseconds(1), period);
     }
 
     private static string Text(JsonElement element, string property) => element.GetProperty(property).GetString()!;

@@ -46,7 +46,7 @@ public sealed partial class OperationsTests : IDisposable
     public void Flags_OfAllCommands_AreAllThere()
     {
         RootCommand root = CommandLine.Create(new ServeCommand());
-        foreach (Command command in root.Subcommands)
+        foreach (System.CommandLine.Command command in root.Subcommands)
         {
             Assert.True(Code.Any(code => code.StartsWith($"crishim {command.Name}", StringComparison.Ordinal)), $"crishim {command.Name}");
             foreach (Option option in command.Options.Where(option => !option.Hidden))

@@ -6,6 +6,7 @@ using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using CriShim.Linux.Tests;
 using CriShim.Tests.Serving;
+using CriShim.TestSupport;
 
 namespace CriShim.Tests.Http;
 
@@ -107,7 +108,7 @@ public sealed partial class OperatorSiteTests : IDisposable
     [Fact]
     public async Task Probes_WithoutContainerd_AreAliveAndNotReady()
     {
-        int port = FreePort();
+        int port = FreePort.Take();
         await using CrishimProcess crishim = Serve(port);
         Assert.Equal("READY=1", await crishim.Notified());
         using var client = new HttpClient();
@@ -144,7 +145,7 @@ public sealed partial class OperatorSiteTests : IDisposable
 
     private async Task<(string Text, string ContentType)> ScrapeAsync(string? accept)
     {
-        int port = FreePort();
+        int port = FreePort.Take();
         await using CrishimProcess crishim = Serve(port);
         Assert.Equal("READY=1", await crishim.Notified());
         using var client = new HttpClient();
@@ -236,12 +237,5 @@ public sealed partial class OperatorSiteTests : IDisposable
         File.WriteAllText(
             path, "apiVersion: crishim.io/v1alpha1\nkind: CriShimConfiguration\ntracing: {endpoint: \"http://127.0.0.1:1\"}\n");
         return path;
-    }
-
-    private static int FreePort()
-    {
-        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.LocalEndPoint!).Port;
     }
 }

@@ -7,6 +7,7 @@ using System.Text.RegularExpressions;
 using CriShim.Admin;
 using CriShim.Protocol.Admin.V1;
 using CriShim.Protocol.Runtime.V1;
+using CriShim.TestSupport;
 using CriShim.TestSupport.Backends;
 using CriShim.TestSupport.Proofs;
 using Google.Protobuf;
@@ -136,7 +137,7 @@ public sealed partial class AccessTests
     [Fact]
     public async Task Canary_InEverySecretPlaceOfAPod_IsInNoOutput()
     {
-        int port = FreePort();
+        int port = FreePort.Take();
         await using DaemonBed bed = await DaemonBed.StartAsync("log: {level: debug}", "--metrics", $"127.0.0.1:{port}");
         PodSandboxConfig sandbox = SidecarPods.Sandbox(0);
         sandbox.Annotations["example.io/token"] = Canary;
@@ -229,12 +230,5 @@ public sealed partial class AccessTests
         string said = await visitor.StandardOutput.ReadToEndAsync();
         await visitor.WaitForExitAsync();
         return said;
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }

@@ -9,7 +9,7 @@ namespace CriShim.Tests.Serving;
 internal sealed class CrishimProcess : IAsyncDisposable
 {
     private readonly Socket _notifications;
-    private readonly CancellationTokenSource _timeout = new(TimeSpan.FromSeconds(60));
+    private readonly CancellationTokenSource _timeout = new(TimeSpan.FromMinutes(2));
     private readonly Process _process;
     private readonly Task<string> _log;
 
@@ -53,7 +53,7 @@ internal sealed class CrishimProcess : IAsyncDisposable
         if (await Task.WhenAny(received, _log) != received)
         {
             // It has exited. What it sent before is in the socket's queue, and the receive may be just about to see it.
-            _ = await Task.WhenAny(received, Task.Delay(TimeSpan.FromSeconds(5), _timeout.Token));
+            _ = await Task.WhenAny(received, Task.Delay(TimeSpan.FromSeconds(20), _timeout.Token));
             Assert.True(received.IsCompleted, $"no notification; exit code {await ExitCode()}, log:\n{await _log}");
         }
 

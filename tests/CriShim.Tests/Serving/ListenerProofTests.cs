@@ -1,12 +1,13 @@
 using System.Net.Sockets;
 using CriShim.Serving;
+using CriShim.TestSupport;
 
 namespace CriShim.Tests.Serving;
 
 public sealed class ListenerProofTests : IDisposable
 {
     private readonly TempDirectory _directory = new();
-    private readonly CancellationTokenSource _timeout = new(TimeSpan.FromSeconds(20));
+    private readonly CancellationTokenSource _timeout = new(Bounds.Failure);
 
     private string SocketFile => _directory.File("s.sock");
 

@@ -1,3 +1,4 @@
+using CriShim.TestSupport;
 using Microsoft.Extensions.Logging;
 
 namespace CriShim.Tests.Serving;
@@ -35,7 +36,7 @@ internal sealed class RecordedLog : ILogger
                 added = _added.Task;
             }
 
-            await added.WaitAsync(TimeSpan.FromSeconds(20));
+            await added.Bounded($"the log has '{text}'");
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Threading.Channels;
 using CriShim.Serving;
+using CriShim.TestSupport;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Time.Testing;
 
@@ -122,7 +123,7 @@ public sealed class WatchdogTests
 
     private async Task<string[]> Events(int count)
     {
-        using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+        using var timeout = new CancellationTokenSource(Bounds.Failure);
         var events = new string[count];
         for (int i = 0; i < count; i++)
         {
@@ -137,7 +138,7 @@ public sealed class WatchdogTests
         public async ValueTask DisposeAsync()
         {
             await stop.CancelAsync();
-            await task.WaitAsync(TimeSpan.FromSeconds(20));
+            await task.WaitAsync(Bounds.Failure);
             stop.Dispose();
         }
     }

@@ -3,16 +3,11 @@ using System.Net;
 using CriShim.Discovery;
 using CriShim.Http;
 using CriShim.Linux.Tests;
-using CriShim.Node;
-using CriShim.Node.Journal;
+using CriShim.Node.Reports;
+using CriShim.Protocol.Admin.V1;
 using CriShim.StatusPage;
-using CriShim.Supervision.Restarts;
-using CriShim.Supervision.Sidecars;
-using ContainerEnded = CriShim.Node.Journal.ContainerEnded;
-using ContainerStarted = CriShim.Node.Journal.ContainerStarted;
-using LineageState = CriShim.Supervision.Supervisor.LineageState;
-using LineageView = CriShim.Supervision.Supervisor.LineageView;
 using CriShim.Tests.Serving;
+using Google.Protobuf.WellKnownTypes;
 
 namespace CriShim.Tests.StatusPage;
 
@@ -48,13 +43,14 @@ public sealed class StatusPageTests : IAsyncLifetime, IAsyncDisposable
         (string page, string errors) = await BrowseAsync("--dump-dom");
 
         Assert.Contains("shop/web-1", page, StringComparison.Ordinal);
-        Assert.Contains("<td>proxy</td><td>native</td><td class=\"bad\">backing off</td><td>1</td>", page, StringComparison.Ordinal);
-        Assert.Contains("restart in 4s", page, StringComparison.Ordinal);
-        Assert.Equal(1, Count(page, "<svg class=\"timeline\""));
-        Assert.Equal(1, Count(page, "<rect class=\"life failed\""));
-        Assert.Equal(1, Count(page, "<rect class=\"life running\""));
-        Assert.Contains("exit code 137", page, StringComparison.Ordinal);
-        Assert.Contains("attempt 1 was started by crishim", page, StringComparison.Ordinal);
+        Assert.Contains(
+            "<td>proxy</td><td>sidecar (native)</td><td class=\"bad\">backing off</td><td>1</td><td>137, 60s ago</td><td>2</td>"
+            + "<td>starts in 4s, after 2 deaths in a row</td>", page, StringComparison.Ordinal);
+        Assert.Equal(1, Count(page, "<svg "));
+        Assert.Equal(2, Count(page, "<title>attempt "));
+        Assert.Contains("+2m0s attempt 1 ended with exit code 1</title></circle>", page, StringComparison.Ordinal);
+        Assert.Contains("</span> proxy: runs again as attempt 1, 90ms after its end</li>", page, StringComparison.Ordinal);
+        Assert.Contains("<td>1, of which 1 are down</td>", page, StringComparison.Ordinal);
         Assert.Contains("<td class=\"bad\">containerd was not reached yet</td>", page, StringComparison.Ordinal);
         Assert.DoesNotContain("Content Security Policy", errors, StringComparison.Ordinal);
     }
@@ -67,6 +63,7 @@ public sealed class StatusPageTests : IAsyncLifetime, IAsyncDisposable
 
         Assert.Contains("<title>crishim</title>", page, StringComparison.Ordinal);
         Assert.Contains("&lt;script&gt;document.title=", page, StringComparison.Ordinal);
+        Assert.Equal(1, Count(page, "<svg "));
         Assert.DoesNotContain("<script", page, StringComparison.OrdinalIgnoreCase);
         Assert.DoesNotContain("<img", page, StringComparison.OrdinalIgnoreCase);
         Assert.DoesNotContain('\u202E', page);
@@ -100,55 +97,65 @@ public sealed class StatusPageTests : IAsyncLifetime, IAsyncDisposable
     [Fact]
     public void Page_ThousandsOfPods_StaysBounded()
     {
-        _view = View([.. Enumerable.Range(0, 3000).Select(i => Pod($"p{i}", "proxy"))]);
+        PodPage[] pods = [.. Enumerable.Range(0, StatusPageHtml.MaxPods).Select(i => Pod($"p{i}", "proxy"))];
+        _view = View(pods) with { Node = new NodePage(pods, 3000, 3000, 0) };
 
         string page = System.Text.Encoding.UTF8.GetString(StatusPageHtml.Render(_view).Body);
-        Assert.InRange(page.Length, 1, 5 * 1024 * 1024);
-        Assert.Contains("2500 more are not shown", page, StringComparison.Ordinal);
+        Assert.Equal(StatusPageHtml.MaxPods, Count(page, "<section "));
+        Assert.Contains("2900 more are not shown; crishim pods shows all", page, StringComparison.Ordinal);
     }
 
     [Fact]
-    public void Lives_EndWithoutAStart_IsAPointAtItsEnd()
+    public void Page_PodsThatDieAllTheTime_StaysBoundedAndSaysWhatIsMissing()
     {
-        ContainerLives one = Assert.Single(ContainerLives.Read(
-            [new ContainerEnded(4, 1, false, Now) { At = Now, Pod = new("a", "b", "c", "d"), Container = "proxy", ContainerId = "c4" }]));
+        PodPage[] pods = [.. Enumerable.Range(0, StatusPageHtml.MaxPods).Select(i => Pod($"p{i}", "proxy", lives: 300))];
+        _view = View(pods);
 
-        Assert.Equal([new Life(4, Now, Now, 1)], one.Lives);
+        string page = System.Text.Encoding.UTF8.GetString(StatusPageHtml.Render(_view).Body);
+        int shown = Count(page, "<section ");
+        Assert.InRange(shown, 1, pods.Length - 1);
+        Assert.InRange(page.Length, 1, 3 * 1024 * 1024);
+        Assert.Contains($"{pods.Length - shown} more are not shown", page, StringComparison.Ordinal);
     }
 
-    private static StatusView View(params (PodOverview, IReadOnlyList<Happening>)[] pods) => new()
+    private static StatusView View(params PodPage[] pods) => new()
     {
         Now = Now,
         Version = "1.2.3",
         Mode = "on",
         Checks = [new("listener", null), new("backend", "containerd was not reached yet")],
         Sources = [new PodSpecSourceStatus("API server", PodSpecSourceState.Degraded, "cannot connect", Now, 0, 0)],
-        Pods = pods,
+        Node = new NodePage(pods, pods.Length, pods.Length, pods.Sum(pod => pod.Down.Count)),
     };
 
-    private static (PodOverview Pod, IReadOnlyList<Happening> Happenings) Pod(string name, string container)
+    private static PodPage Pod(string name, string container, int lives = 2)
     {
-        var pod = new PodName("shop", name, "u1", "5a0d0b5f7c7f4d2a");
-        var overview = new PodOverview
+        var pod = new Pod
         {
-            SandboxId = pod.SandboxId, Namespace = "shop", Name = name, Uid = "u1", IsReady = true, IsTerminating = false,
-            Lineages =
-            [
-                new LineageView
+            Namespace = "shop", Name = name, SandboxId = "5a0d0b5f7c7f4d2a", IsReady = true,
+            Containers =
+            {
+                new Container
                 {
-                    Name = container, Kind = SidecarKind.Native, State = LineageState.BackingOff, Attempt = 1, Due = Now.AddSeconds(4),
-                    Tally = new DeathTally(), Notes = [],
+                    Name = container, Role = "sidecar", Kind = "native", State = "backing off", Attempt = 1, Deaths = 2, DeathsInRow = 2,
+                    NextRestart = At(4), Attempts = { new Attempt { ContainerId = "c1", Attempt_ = 1, ExitCode = 137, FinishedAt = At(-60) } },
                 },
-            ],
+            },
         };
-        return (overview,
-        [
-            new ContainerStarted(0, false) { At = Now.AddMinutes(-2), Pod = pod, Container = container, ContainerId = "c0" },
-            new ContainerEnded(0, 137, false, Now.AddMinutes(-1)) { At = Now.AddMinutes(-1), Pod = pod, Container = container, ContainerId = "c0" },
-            new ContainerStarted(1, true) { At = Now.AddSeconds(-30), Pod = pod, Container = container, ContainerId = "c1" },
-            new SidecarBackOff(1, TimeSpan.FromSeconds(4), 2) { At = Now.AddSeconds(-1), Pod = pod, Container = container, ContainerId = "c1" },
-        ]);
+        var row = new TimelineRow { Container = container, Role = "sidecar" };
+        for (int i = 0; i < lives; i++)
+        {
+            row.Bars.Add(new TimelineBar { Kind = "running", From = At(-120), To = At(-60), Text = $"attempt {i}" });
+            row.Marks.Add(new TimelineMark { Kind = "death", At = At(i == 0 ? -60 : 0), Text = $"attempt {i} ended with exit code {i}" });
+        }
+
+        return new PodPage(
+            pod, new HashSet<string> { container },
+            new GetTimelineResponse { Namespace = "shop", Name = name, From = At(-120), To = At(0), Rows = { row } },
+            [new Event { At = At(-30), Container = container, Text = "runs again as attempt 1, 90ms after its end" }]);
     }
+
+    private static Timestamp At(int seconds) => Timestamp.FromDateTimeOffset(Now.AddSeconds(seconds));
 
     private static int Count(string text, string part) => text.Split(part).Length - 1;
 

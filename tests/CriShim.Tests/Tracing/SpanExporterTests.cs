@@ -1,11 +1,12 @@
 using System.Collections.Concurrent;
 using System.Net;
-using System.Net.Sockets;
 using CriShim.Metrics;
 using CriShim.Node.Journal;
 using CriShim.Protocol.Tracing;
 using CriShim.Proxy;
 using CriShim.Tests.Serving;
+using CriShim.TestSupport;
+using CriShim.TestSupport.Lab;
 using CriShim.Tracing;
 using Grpc.Core;
 
@@ -32,10 +33,7 @@ public sealed class SpanExporterTests : IAsyncLifetime, IAsyncDisposable
     public SpanExporterTests()
     {
         _metrics = new MetricsCollector(_meters);
-        using var free = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        free.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        string address = $"http://127.0.0.1:{((IPEndPoint)free.LocalEndPoint!).Port}/";
-        free.Dispose();
+        string address = $"http://127.0.0.1:{FreePort.Take()}/";
         _collector.Prefixes.Add(address);
         _collector.Start();
         _ = CollectAsync();
@@ -189,18 +187,12 @@ public sealed class SpanExporterTests : IAsyncLifetime, IAsyncDisposable
 
     private void Run() => _running = Task.Run(() => _exporter.RunAsync(_stop.Token));
 
-    private Task GotAsync(int requests) => UntilAsync(() => _got.Count >= requests);
+    private Task GotAsync(int requests) =>
+        Condition.BecomesTrueAsync($"the collector got {requests}", Bounds.Failure, () => _got.Count >= requests);
 
-    private Task CountsAsync(string line) => UntilAsync(() => Scrape().Contains(line, StringComparison.Ordinal));
+    private Task CountsAsync(string line) => Condition.BecomesTrueAsync(
+        $"the metrics have '{line.Trim()}'", Bounds.Failure, () => Scrape().Contains(line, StringComparison.Ordinal));
 
-    private static async Task UntilAsync(Func<bool> condition)
-    {
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60));
-        while (!condition())
-        {
-            await Task.Delay(10, limit.Token);
-        }
-    }
 
     private string Scrape()
     {

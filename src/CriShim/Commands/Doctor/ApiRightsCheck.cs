@@ -48,14 +48,15 @@ internal sealed class ApiRightsCheck : ICheck
                     mayAll = false;
                     diagnosis.Warn(
                         Area, $"{path} may not {right.Verb} {right.Resource}: "
-                        + (right.Resource == "pods" ? "sidecars are not known by their specs" : "pods' Events do not tell of restarts"),
+                        + (right.Resource == "pods" ? "sidecars are not known by their specs"
+                            : right.Verb == "patch" ? "Events that happen again are not counted" : "pods' Events do not tell of restarts"),
                         "use the kubelet's own kubeconfig, or give its user that right (clusterrole system:node has it)");
                 }
             }
 
             if (mayAll)
             {
-                diagnosis.Good(Area, $"{path} may list and watch pods, and create events");
+                diagnosis.Good(Area, $"{path} may list and watch pods, and create and patch events");
             }
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using CriShim.Node.Journal;
+using CriShim.Node.Reports;
 using CriShim.Protocol.Admin.V1;
 
 namespace CriShim.Commands.Pods;
@@ -64,7 +65,7 @@ internal static class PodTree
 
     private static Row PodRow(Pod pod, DateTimeOffset now)
     {
-        string state = pod.Teardown is { } teardown ? teardown.State : pod.IsReady ? "ready" : "not ready";
+        string state = ReportText.StateOf(pod);
         Colour colour = state == "ready" ? Colour.None : state is "ended" or "not ready" ? Colour.Dim : Colour.Yellow;
         string why = pod.AnnotationErrors.Count > 0 ? "its annotations have errors: see crishim explain"
             : pod.IsLeftAlone ? "left alone: crishim.io/supervise is off"
@@ -81,20 +82,6 @@ internal static class PodTree
 
     private static Row ContainerRow(Container container, string branch, DateTimeOffset now)
     {
-        Attempt? ended = container.Attempts.LastOrDefault(attempt => attempt.FinishedAt is not null || attempt.HasExitCode);
-        string role = container.Kind.Length > 0 ? $"{container.Role} ({container.Kind})" : container.Role;
-        string why = container.State switch
-        {
-            "backing off" when container.NextRestart is { } next =>
-                $"starts in {HappeningText.Time(next.ToDateTimeOffset() - now)}, after {container.DeathsInRow} deaths in a row",
-            _ when container.Why.Length > 0 => container.Why,
-            _ when container.Stop == "held" => "its stop waits for its turn",
-            _ when container.Stop == "ending" => "its turn to end",
-            _ when container.IsGating => "others wait for its startup probe",
-            _ when container.FailedTries > 0 => string.Create(CultureInfo.InvariantCulture, $"{container.FailedTries} failed tries to start it"),
-            _ when container.WouldNotRestart.Length > 0 => $"would be left alone: {container.WouldNotRestart}",
-            _ => "",
-        };
         Colour colour = container.State switch
         {
             "backing off" => Colour.Red,
@@ -106,31 +93,11 @@ internal static class PodTree
         };
         return new Row(
             [
-                branch + Clean(container.Name), role, container.State, Number(container.Attempt), LastExit(ended, now), Cpu(container.Resources),
-                Memory(container.Resources), Clean(why),
+                branch + Clean(container.Name), ReportText.RoleOf(container), container.State, ReportText.AttemptOf(container),
+                ReportText.LastExitOf(container, now), Cpu(container.Resources), Memory(container.Resources), Clean(ReportText.WhyOf(container, now)),
             ],
             colour);
     }
-
-    private static string Number(int attempt) => attempt < 0 ? "" : attempt.ToString(CultureInfo.InvariantCulture);
-
-    private static string LastExit(Attempt? ended, DateTimeOffset now)
-    {
-        if (ended is null)
-        {
-            return "";
-        }
-
-        string code = ended.HasExitCode ? ended.ExitCode.ToString(CultureInfo.InvariantCulture) : "?";
-        string oom = ended.IsOutOfMemory ? " (out of memory)" : "";
-        string ago = ended.FinishedAt is null ? "" : $", {Age(now - ended.FinishedAt.ToDateTimeOffset())} ago";
-        return code + oom + ago;
-    }
-
-    private static string Age(TimeSpan age) => age.TotalSeconds < 100 ? string.Create(CultureInfo.InvariantCulture, $"{Math.Max(0, age.TotalSeconds):0}s")
-        : age.TotalMinutes < 100 ? string.Create(CultureInfo.InvariantCulture, $"{age.TotalMinutes:0}m")
-        : age.TotalHours < 48 ? string.Create(CultureInfo.InvariantCulture, $"{age.TotalHours:0}h")
-        : string.Create(CultureInfo.InvariantCulture, $"{age.TotalDays:0}d");
 
     private static string Cpu(Resources? resources, bool withUsage = true)
     {

@@ -33,32 +33,15 @@ internal sealed class PodsCommand : AskingCommand
         Supervisor.SupervisorClient supervisor, Answer answer, ParseResult parse, CancellationToken cancellationToken)
     {
         bool isWatching = parse.GetValue(_watch);
-        Terminal terminal = answer.Terminal;
-        while (true)
+        AsyncUnaryCall<ListPodsResponse> Ask() => supervisor.ListPodsAsync(new ListPodsRequest { WithUsage = true }, cancellationToken: cancellationToken);
+        Print(await Ask(), answer, isWatching);
+        while (isWatching)
         {
-            ListPodsResponse? pods = null;
-            try
-            {
-                pods = await supervisor.ListPodsAsync(new ListPodsRequest { WithUsage = true }, cancellationToken: cancellationToken);
-            }
-            catch (RpcException failure) when (isWatching && failure.StatusCode is StatusCode.Unavailable or StatusCode.Internal
-                && !cancellationToken.IsCancellationRequested && terminal.IsTerminal)
-            {
-                terminal.Redraw([$"crishim is away (unix://{answer.Socket}); waiting"]);
-            }
-
-            if (pods is not null)
-            {
-                Print(pods, answer, isWatching);
-            }
-
-            if (!isWatching)
-            {
-                return ExitCode.Success;
-            }
-
             await Task.Delay(Interval, _time, cancellationToken);
+            Print(await AskAgainAsync(Ask, answer, _time, cancellationToken), answer, isWatching);
         }
+
+        return ExitCode.Success;
     }
 
     private void Print(ListPodsResponse pods, Answer answer, bool isWatching)

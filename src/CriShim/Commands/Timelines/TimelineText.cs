@@ -1,5 +1,6 @@
 using System.Globalization;
 using CriShim.Node.Journal;
+using CriShim.Node.Reports;
 using CriShim.Protocol.Admin.V1;
 
 namespace CriShim.Commands.Timelines;
@@ -9,26 +10,6 @@ internal static class TimelineText
 {
     private const int LongestLabel = 30;
     private const int LeastWidth = 20;
-
-    private static readonly (string Kind, char Letter, Colour Colour, string Meaning)[] Bars =
-    [
-        ("ending", '=', Colour.Blue, "the pod ends"),
-        ("running", '█', Colour.Green, "runs"),
-        ("held", '░', Colour.Yellow, "start is held"),
-        ("down", '-', Colour.Red, "down"),
-        ("backing off", '~', Colour.Red, "backs off"),
-        ("hook", '▒', Colour.Blue, "preStop hook"),
-    ];
-
-    private static readonly (string Kind, char Letter, Colour Colour, string Meaning)[] Marks =
-    [
-        ("note", '•', Colour.None, "note"),
-        ("gate", '◆', Colour.Yellow, "start gate opens"),
-        ("stop", '▽', Colour.Blue, "its turn to end"),
-        ("kill", '▼', Colour.Red, "is killed"),
-        ("end", '■', Colour.None, "ended"),
-        ("death", '✗', Colour.Red, "died"),
-    ];
 
     public static IEnumerable<string> Draw(GetTimelineResponse timeline, Terminal terminal)
     {
@@ -42,7 +23,7 @@ internal static class TimelineText
             yield break;
         }
 
-        string[] labels = [.. timeline.Rows.Select(row => Terminal.Cut(Label(row), LongestLabel))];
+        string[] labels = [.. timeline.Rows.Select(row => Terminal.Cut(Terminal.Clean(TimelineKind.LabelOf(row)), LongestLabel))];
         int label = labels.Max(text => text.Length);
         int width = Math.Max(LeastWidth, terminal.Columns - label - 4);
         for (int i = 0; i < labels.Length; i++)
@@ -52,8 +33,7 @@ internal static class TimelineText
 
         yield return new string(' ', label + 2) + Axis(length, width);
         yield return "";
-        string[] kinds = [.. timeline.Rows.SelectMany(row => row.Bars.Select(bar => bar.Kind).Concat(row.Marks.Select(mark => mark.Kind)))];
-        IEnumerable<string> legend = Bars.Concat(Marks).Where(one => kinds.Contains(one.Kind)).Select(one => $"{one.Letter} {one.Meaning}");
+        IEnumerable<string> legend = TimelineKind.Legend(timeline).Select(one => $"{one.Kind.Letter} {one.Kind.Meaning}");
         yield return terminal.Paint(Colour.Dim, string.Join("  ", legend));
         yield return "";
         yield return terminal.Paint(Colour.Bold, string.Create(CultureInfo.InvariantCulture, $"Since {from.UtcDateTime:yyyy-MM-dd HH:mm:ss.fff} UTC"));
@@ -63,30 +43,26 @@ internal static class TimelineText
         }
     }
 
-    private static string Label(TimelineRow row) =>
-        row.Container.Length == 0 ? "(pod)" : Terminal.Clean(row.Role is "" or "unknown" ? row.Container : $"{row.Container} ({row.Role})");
-
     private static string Line(TimelineRow row, DateTimeOffset from, TimeSpan length, int width, Terminal terminal)
     {
         var cells = new (char Letter, Colour Colour)[width];
         Array.Fill(cells, (' ', Colour.None));
 
-        // What is rarer goes over what is longer, and marks over bars.
-        foreach (TimelineBar bar in row.Bars.OrderBy(bar => bar.Kind is "hook" ? 1 : 0))
+        foreach (TimelineBar bar in TimelineKind.InOrder(row.Bars))
         {
-            (_, char letter, Colour colour, _) = Array.Find(Bars, one => one.Kind == bar.Kind);
+            var kind = TimelineKind.Of(bar);
             int first = Cell(bar.From.ToDateTimeOffset(), from, length, width);
             int last = Cell(bar.To.ToDateTimeOffset(), from, length, width);
             for (int i = first; i <= Math.Max(first, bar.IsOpen ? last : last - 1); i++)
             {
-                cells[i] = (letter == '\0' ? '?' : letter, colour);
+                cells[i] = (kind.Letter, ColourOf(kind));
             }
         }
 
-        foreach (TimelineMark mark in row.Marks.OrderBy(mark => Array.FindIndex(Marks, one => one.Kind == mark.Kind)))
+        foreach (TimelineMark mark in TimelineKind.InOrder(row.Marks))
         {
-            (_, char letter, Colour colour, _) = Array.Find(Marks, one => one.Kind == mark.Kind);
-            cells[Cell(mark.At.ToDateTimeOffset(), from, length, width)] = (letter == '\0' ? '?' : letter, colour);
+            var kind = TimelineKind.Of(mark);
+            cells[Cell(mark.At.ToDateTimeOffset(), from, length, width)] = (kind.Letter, ColourOf(kind));
         }
 
         var parts = new List<string>();
@@ -104,6 +80,15 @@ internal static class TimelineText
 
         return string.Concat(parts).TrimEnd();
     }
+
+    private static Colour ColourOf(TimelineKind kind) => kind.Tone switch
+    {
+        TimelineTone.Good => Colour.Green,
+        TimelineTone.Waiting => Colour.Yellow,
+        TimelineTone.Ending => Colour.Blue,
+        TimelineTone.Bad => Colour.Red,
+        _ => Colour.None,
+    };
 
     private static int Cell(DateTimeOffset at, DateTimeOffset from, TimeSpan length, int width) =>
         Math.Clamp((int)((at - from) / length * (width - 1)), 0, width - 1);
