@@ -269,27 +269,24 @@ public sealed class NodeSupervisionTests
     public async Task Clock_SetForth_IsFollowedOnceNothingWaits()
     {
         var time = new PooledTime();
-        await using NodeBed bed = await NodeBed.PrepareAsync(time);
-        bed.Options = bed.Options with { RelistInterval = TimeSpan.FromMilliseconds(100) };
-        bed.Start();
-        await bed.RunAsync();
+        await using NodeBed bed = await NodeBed.StartAsync(time, options => options with { RelistInterval = TimeSpan.FromMilliseconds(100) });
         bed.Backend.Exit("c0", 1);
         await bed.RunsAsync(1);
         bed.Backend.Exit(bed.Running!.Id, 1);
         await bed.LoggedAsync("due in 250 ms");
         time.SetClock(TimeSpan.FromHours(8));
-        DateTimeOffset before = bed.Node.Now;
+        DateTimeOffset before = bed.Now;
 
         await ListsAsync();
-        Assert.Equal(before + bed.Options.RelistInterval, bed.Node.Now);
+        Assert.Equal(before + bed.Options.RelistInterval, bed.Now);
         time.Advance(TimeSpan.FromMilliseconds(150));
         await bed.RunsAsync(2);
         await Condition.BecomesTrueAsync("the clock is followed", NodeBed.Patience, async () =>
         {
             await ListsAsync();
-            return bed.Node.Now == time.GetUtcNow();
+            return bed.Now == time.GetUtcNow();
         });
-        Assert.InRange(time.GetUtcNow() - bed.Node.Health.ListedAt!.Value, TimeSpan.Zero, bed.Options.RelistInterval);
+        Assert.InRange(time.GetUtcNow() - bed.Health.ListedAt!.Value, TimeSpan.Zero, bed.Options.RelistInterval);
 
         async Task ListsAsync()
         {

@@ -61,6 +61,11 @@ internal sealed class NodeBed : IAsyncDisposable
 
     public ISupervision Node => _node!;
 
+    public NodeHealth Health => _node!.Health;
+
+    /// <summary>The time by which it waits.</summary>
+    public DateTimeOffset Now => _node!.Now;
+
     public NodeDrain Drain => _node!.Drain;
 
     public NodeJournal Journal => _node!.Journal;
@@ -221,8 +226,13 @@ internal sealed class NodeBed : IAsyncDisposable
         return Log.All.Any(line => line.Contains("Supervision knows the node", StringComparison.Ordinal));
     });
 
-    public Task LoggedAsync(string text) => Condition.BecomesTrueAsync(
-        $"the log has '{text}'", Patience, () => Log.All.Any(line => line.Contains(text, StringComparison.Ordinal)));
+    public async Task LoggedAsync(string text)
+    {
+        await Condition.BecomesTrueAsync(
+            $"the log has '{text}'", Patience, () => Log.All.Any(line => line.Contains(text, StringComparison.Ordinal)));
+        // What goes with it is done, too: a timer, say, by a clock that the test moves next. It is done under the locks of pods.
+        _ = _node!.Overview();
+    }
 
     /// <summary>The running instance, once it is this attempt.</summary>
     public async Task<FakeInstance> RunsAsync(uint attempt, string? besides = null)
