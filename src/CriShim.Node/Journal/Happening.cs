@@ -170,6 +170,7 @@ public sealed record InstanceRemoved(RemovalReason Reason) : Happening
     {
         RemovalReason.OlderDeadInstance => "a newer dead one is there",
         RemovalReason.ReplacementNotWanted => "the replacement was not wanted any more",
+        RemovalReason.CompletedRemoved => "the kubelet, or another caller, removed what it takes for completed, and this stood behind it",
         _ => "the replacement would not start",
     };
 }

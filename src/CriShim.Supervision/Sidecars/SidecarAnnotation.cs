@@ -403,8 +403,8 @@ public sealed record SidecarAnnotation
             && number <= most;
     }
 
-    // A key is the author's text, too.
-    private static string Shown(string key) => IsSimple(key) ? key : SettingError.Quote(key);
+    // A key is the author's text, too: only what can be a misspelt setting is repeated.
+    private static string Shown(string key) => IsSimple(key) ? key : "(a key)";
 
-    private static bool IsSimple(string key) => key.Length is >= 1 and <= 40 && key.All(char.IsAsciiLetterOrDigit);
+    private static bool IsSimple(string key) => key.Length is >= 1 and <= 24 && key.All(char.IsAsciiLetter);
 }

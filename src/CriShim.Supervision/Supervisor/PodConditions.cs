@@ -7,6 +7,9 @@ namespace CriShim.Supervision.Supervisor;
 /// <summary>What holds for a whole pod, shared by its lineages, and where they put their commands.</summary>
 internal sealed class PodConditions(string sandboxId, RestartOptions options, bool specSourceConfigured, Random chance)
 {
+    /// <summary>A kubelet's stops have at least this much, whatever the pod, its deletion (forced: 0 s) or an eviction says.</summary>
+    private static readonly TimeSpan LeastKubeletGrace = TimeSpan.FromSeconds(2);
+
     public string SandboxId { get; } = sandboxId;
 
     public RestartOptions Options { get; } = options;
@@ -137,7 +140,8 @@ internal sealed class PodConditions(string sandboxId, RestartOptions options, bo
         }
 
         TerminatingSince = now;
-        Deadline = now + (grace ?? Grace);
+        TimeSpan told = grace ?? Grace;
+        Deadline = now + (told > LeastKubeletGrace ? told : LeastKubeletGrace);
         IsChanged = true;
     }
 

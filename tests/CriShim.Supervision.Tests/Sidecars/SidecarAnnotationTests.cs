@@ -143,6 +143,13 @@ public sealed class SidecarAnnotationTests
         Assert.Equal("crishim.io/sidecars: must be valid text", Assert.Single(annotation.Errors).ToString());
     }
 
+    [Theory]
+    [InlineData("colour", "colour")]
+    [InlineData("TOKEN=hunter2", "(a key)")]
+    [InlineData("aGVsbG8gd29ybGQ", "aGVsbG8gd29ybGQ", false)]
+    public void Parse_KeyThatIsNoSetting_IsRepeatedOnlyIfItCanBeAMisspeltOne(string key, string text, bool isShown = true) =>
+        Assert.Equal(isShown, Assert.Single(Parse($$"""[{"name": "proxy", "{{key}}": 1}]""").Errors).Place.Contains(text, StringComparison.Ordinal));
+
     [Fact]
     public void Parse_TextThatMisleadsReaders_IsShownEscaped()
     {

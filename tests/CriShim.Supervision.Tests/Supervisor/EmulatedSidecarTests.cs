@@ -561,6 +561,23 @@ public sealed class EmulatedSidecarTests
         Assert.Equal(ShownState.Masked, scene.Shown(0));
     }
 
+    /// <summary>A forced deletion, told after the kubelet's stop, which has 2 s all the same.</summary>
+    [Fact]
+    public void PodDeleted_WithNoGrace_EndsItAfterTheMainsToo()
+    {
+        PodScene scene = Masked();
+        Assert.Equal(Verdict.Forward, Stop(scene, "main", 2).Verdict);
+        scene.Tell(new PodTerminating(TimeSpan.Zero));
+        scene.After(1.9);
+        scene.Tell(new TimerDue());
+        scene.None<RunPreStop>();
+        scene.None<StopInstance>();
+
+        scene.After(0.2);
+        scene.Dies("main", 137);
+        Assert.Equal(("p0", 2), (scene.Command<StopInstance>().ContainerId, Math.Round(scene.Command<StopInstance>().Grace.TotalSeconds)));
+    }
+
     [Fact]
     public void Dies_WhileTheMainsHaveTheirGrace_IsRestarted()
     {

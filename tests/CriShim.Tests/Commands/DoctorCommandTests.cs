@@ -150,6 +150,15 @@ public sealed class DoctorCommandTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Doctor_KubeletsFileByARelativePath_IsReadFromTheKubeletsFolder()
+    {
+        _bed.Kubelet("--config", "kubelet.yaml");
+        _bed.Write("/proc/77/cwd/kubelet.yaml", $"kind: KubeletConfiguration\ncontainerRuntimeEndpoint: unix://{_bed.ListenPath}\n");
+
+        Assert.StartsWith("ok: kubelet (process 77)", Assert.Single(await _bed.FindAsync("kubelet")), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Doctor_KubeletElsewhereByFlag_SaysWhereAndHowToMend()
     {
         _bed.Kubelet("--container-runtime-endpoint", "unix:///run/containerd/containerd.sock", "--config=/var/lib/kubelet/config.yaml");

@@ -40,7 +40,10 @@ internal sealed record KubeletSettings(
     private static KubeletSettings Read(int pid, string name, string[] arguments, Func<string, string> at)
     {
         string? file = Flag(arguments, "--config");
-        IReadOnlyDictionary<string, string> said = file is null ? new Dictionary<string, string>() : ReadFile(at(file));
+
+        // Where it is not absolute, it was meant from the kubelet's own folder.
+        string cwd = string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/cwd/");
+        IReadOnlyDictionary<string, string> said = file is null ? new Dictionary<string, string>() : ReadFile(at(file.StartsWith('/') ? file : cwd + file));
         string? flag = Flag(arguments, "--container-runtime-endpoint");
         string? fromFile = said.GetValueOrDefault("containerRuntimeEndpoint");
         return new KubeletSettings(
