@@ -7,7 +7,7 @@ using Grpc.Core;
 namespace CriShim.RealContainerd.Tests.Chaos;
 
 /// <summary>What is done to a <see cref="ChaosRun"/>, each time with what the seed says.</summary>
-internal sealed class ChaosFaults(ChaosRun run, Random random, TimeSpan longestPause)
+internal sealed class ChaosFaults(ChaosRun run, Random random, TimeSpan longestPause) : IDisposable
 {
     private readonly SemaphoreSlim _crishim = new(1), _containerd = new(1);
     private readonly Lock _dice = new();
@@ -43,6 +43,12 @@ internal sealed class ChaosFaults(ChaosRun run, Random random, TimeSpan longestP
         }
 
         await Task.WhenAll(faults);
+    }
+
+    public void Dispose()
+    {
+        _crishim.Dispose();
+        _containerd.Dispose();
     }
 
     private Task OneAsync(int which, TimeSpan after) => which switch

@@ -370,19 +370,19 @@ internal sealed class ChaosKubelet : IAsyncDisposable
             Container[] running = await RunningAsync(sandboxId);
             if (!kubelet._endsInOrder)
             {
-                await StopAsync(running);
+                _ = await StopAsync(running);
                 return;
             }
 
             string[] natives = [.. pod.Sidecars.Where(one => one.Form == SidecarForm.Native).Select(one => one.Name)];
-            await StopAsync(running.Where(one => !natives.Contains(one.Metadata.Name)));
+            _ = await StopAsync(running.Where(one => !natives.Contains(one.Metadata.Name)));
             foreach (string native in natives.Reverse())
             {
-                await StopAsync(running.Where(one => one.Metadata.Name == native));
+                _ = await StopAsync(running.Where(one => one.Metadata.Name == native));
             }
         }
 
-        private Task StopAsync(IEnumerable<Container> containers) => Task.WhenAll(containers.Select(one => CallAsync(
+        private Task<StopContainerResponse[]> StopAsync(IEnumerable<Container> containers) => Task.WhenAll(containers.Select(one => CallAsync(
             (runtime, options) => runtime.StopContainerAsync(new StopContainerRequest { ContainerId = one.Id, Timeout = ChaosPod.Grace }, options),
             CallTime + TimeSpan.FromSeconds(ChaosPod.Grace))));
 

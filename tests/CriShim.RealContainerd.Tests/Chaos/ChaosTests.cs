@@ -18,7 +18,7 @@ public abstract class ChaosTests(SidecarLab lab)
         int pods = Proof.Pick(8, 30);
         int faults = int.TryParse(Environment.GetEnvironmentVariable("CRISHIM_CHAOS_FAULTS"), CultureInfo.InvariantCulture, out int wanted) ? wanted : Proof.Pick(18, 335);
         await using ChaosRun run = await ChaosRun.StartAsync(lab, pods);
-        var chaos = new ChaosFaults(run, new Random(Proof.Seed), TimeSpan.FromSeconds(Proof.Pick(4, 60)));
+        using var chaos = new ChaosFaults(run, new Random(Proof.Seed), TimeSpan.FromSeconds(Proof.Pick(4, 60)));
         int rounds = 0;
         while (chaos.Total < faults)
         {
