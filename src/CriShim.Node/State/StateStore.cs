@@ -58,7 +58,16 @@ public sealed partial class StateStore
         _root = root;
         _logger = logger;
         _ = Directory.CreateDirectory(root, PrivateFolder);
-        File.SetUnixFileMode(root, PrivateFolder);
+        try
+        {
+            File.SetUnixFileMode(root, PrivateFolder);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            // On what has become read-only nothing will be written; what is there can be read, and calls can be forwarded.
+            StateLog.WriteFailed(_logger, root, exception.Message);
+            _failures++;
+        }
     }
 
     /// <summary>What the requests take that are kept, in bytes.</summary>

@@ -4,6 +4,7 @@ using CriShim.Protocol.Runtime.V1;
 using CriShim.Supervision.Pods;
 using CriShim.Supervision.Resources;
 using CriShim.Supervision.Supervisor;
+using CriShim.TestSupport.Lab;
 using Microsoft.Extensions.Logging;
 
 namespace CriShim.Node.Tests.State;
@@ -38,6 +39,21 @@ public sealed class StateStoreTests : IDisposable
         string[] files = Directory.GetFiles(Path.Combine(Root, Sandbox));
         Assert.Equal(5, files.Length);
         Assert.All(files, file => Assert.Equal(PrivateFile, File.GetUnixFileMode(file)));
+    }
+
+    [Fact]
+    public void Open_OnAFolderThatHasBecomeReadOnly_ReadsWhatIsThereAndWritesNothing()
+    {
+        using var system = new TinyFileSystem(256);
+        string root = system.File("state");
+        Assert.True(new StateStore(root, _log).Write(Lineage("proxy")));
+        Assert.True(Kernel.MakeReadOnly(system.Path, true));
+
+        var store = new StateStore(root, _log);
+
+        Assert.Equal("proxy", Assert.Single(Assert.Single(store.Load()).Lineages).Name);
+        Assert.False(store.Write(Lineage("proxy")));
+        Assert.Equal(2, store.Failures);
     }
 
     [Fact]

@@ -12,6 +12,11 @@ internal sealed class PooledTime() : FakeTimeProvider(DateTimeOffset.UtcNow)
 
     public override DateTimeOffset GetUtcNow() => base.GetUtcNow() + _set;
 
+    /// <summary>Steady, whatever the wall's clock says; the base's follows that.</summary>
+    public override long GetTimestamp() => base.GetUtcNow().Ticks;
+
+    public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+
     public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
         base.CreateTimer(value => ThreadPool.QueueUserWorkItem(_ => callback(value)), state, dueTime, period);
 }

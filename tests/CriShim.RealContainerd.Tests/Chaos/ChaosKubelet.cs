@@ -328,14 +328,17 @@ internal sealed class ChaosKubelet : IAsyncDisposable
             pod.Link(spec.Name, attempt, id);
         }
 
-        /// <summary>The main's dead but for the newest, their logs first.</summary>
+        /// <summary>
+        /// The dead but for the newest of a name, their logs first, as a real one does it once a minute. crishim removes older dead of a sidecar that it
+        /// restarted itself; where the kubelet was quicker each time, they are the kubelet's.
+        /// </summary>
         private async Task CollectAsync(Container[] containers)
         {
-            foreach (Container dead in containers.Where(one => one.Metadata.Name == ChaosPod.Main && one.State != ContainerState.ContainerRunning)
-                .OrderByDescending(one => one.CreatedAt).Skip(1))
+            foreach (Container dead in containers.Where(one => one.State != ContainerState.ContainerRunning).GroupBy(one => one.Metadata.Name)
+                .SelectMany(name => name.OrderByDescending(one => one.CreatedAt).Skip(1)))
             {
-                File.Delete(Path.Combine(pod.LogFolder(ChaosPod.Main), $"{dead.Metadata.Attempt}.log"));
-                File.Delete(pod.LinkOf(ChaosPod.Main, dead.Id));
+                File.Delete(Path.Combine(pod.LogFolder(dead.Metadata.Name), $"{dead.Metadata.Attempt}.log"));
+                File.Delete(pod.LinkOf(dead.Metadata.Name, dead.Id));
                 _ = await CallAsync((runtime, options) => runtime.RemoveContainerAsync(new RemoveContainerRequest { ContainerId = dead.Id }, options));
             }
         }
@@ -367,15 +370,15 @@ internal sealed class ChaosKubelet : IAsyncDisposable
             Container[] running = await RunningAsync(sandboxId);
             if (!kubelet._endsInOrder)
             {
-                await StopAsync(running);
+                _ = await StopAsync(running);
                 return;
             }
 
             string[] natives = [.. pod.Sidecars.Where(one => one.Form == SidecarForm.Native).Select(one => one.Name)];
-            await StopAsync(running.Where(one => !natives.Contains(one.Metadata.Name)));
+            _ = await StopAsync(running.Where(one => !natives.Contains(one.Metadata.Name)));
             foreach (string native in natives.Reverse())
             {
-                await StopAsync(running.Where(one => one.Metadata.Name == native));
+                _ = await StopAsync(running.Where(one => one.Metadata.Name == native));
             }
         }
 

@@ -23,6 +23,8 @@ internal sealed class EmulatedRun : LabRun
 
     public string Sandbox => _sandbox;
 
+    public string StateFolder => Path.Combine(Folder, "state", _sandbox);
+
     /// <summary>The id that callers know the sidecar by.</summary>
     public string Proxy { get; private set; } = "";
 

@@ -203,6 +203,9 @@ public sealed class RelayHold(string method, HoldPoint point)
     /// <summary>The call is here.</summary>
     public Task ReachedAsync() => _reached.Task.Bounded($"{method} is {point}");
 
+    /// <summary>The call is here, or was.</summary>
+    public bool IsReached => _reached.Task.IsCompleted;
+
     /// <summary>It goes on.</summary>
     public void Release() => _goesOn.TrySetResult(true);
 
