@@ -51,12 +51,6 @@ internal sealed class ChaosFaults(ChaosRun run, Random random, TimeSpan longestP
         await Task.WhenAll(faults);
     }
 
-    public void Dispose()
-    {
-        _crishim.Dispose();
-        _containerd.Dispose();
-    }
-
     private Task OneAsync(int which, TimeSpan after) => which switch
     {
         < 3 => DoAsync("crishim killed", after, () => AloneAsync(_crishim, () => KillCrishimAsync(() => Task.CompletedTask))),
