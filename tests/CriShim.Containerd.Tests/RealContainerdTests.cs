@@ -141,6 +141,10 @@ public abstract class RealContainerdContract : IAsyncLifetime, IDisposable
     public async Task Calls_ContainerdKilledMeanwhile_ChangesAreUnavailableAndQuestionsWait()
     {
         string id = await Pod.RunAsync(_recipe.Container("main", "trap '' TERM; echo up; while true; do sleep 0.1; done"));
+        // Before that it would end by the signal.
+        string log = _recipe.LogFile("main");
+        await Condition.BecomesTrueAsync(
+            "it ignores the signal", s_patience, () => File.Exists(log) && File.ReadAllText(log).Contains("up", StringComparison.Ordinal));
         Task<CallResult<StopContainerResponse>> stop = _adapter.StopContainerAsync(id, TimeSpan.FromSeconds(60), default);
         Assert.True((await _adapter.ContainerStatusAsync(id, verbose: false, default)).IsOk);
 

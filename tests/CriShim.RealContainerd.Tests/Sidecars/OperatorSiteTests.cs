@@ -27,8 +27,8 @@ public abstract class OperatorSiteTests(SidecarLab lab)
         using HttpResponseMessage ready = await client.GetAsync(new Uri("readyz", UriKind.Relative));
         Assert.True(ready.StatusCode == HttpStatusCode.OK, await ready.Content.ReadAsStringAsync());
         string page = await client.GetStringAsync(client.BaseAddress);
-        Assert.Contains("<rect class=\"life failed\"", page, StringComparison.Ordinal);
-        Assert.Contains("<rect class=\"life running\"", page, StringComparison.Ordinal);
+        Assert.Contains("<title>attempt 0</title></rect>", page, StringComparison.Ordinal);
+        Assert.Contains("<title>attempt 1</title></rect>", page, StringComparison.Ordinal);
         Assert.Contains("runs again as attempt 1", page, StringComparison.Ordinal);
         run.Check();
     }
