@@ -84,7 +84,9 @@ public sealed partial class NodeSupervision
                 return false;
             }
 
-            Interlocked.Exchange(ref _listedAtTicks, askedAt.UtcTicks);
+            // By the wall's clock, which whoever asks for it goes by.
+            Interlocked.Exchange(ref _listedAtTicks, Time.GetUtcNow().UtcTicks);
+            Store.ForgetLeft();
             Tell(askedAt, sandboxes.Value.Items, containers.Value.Containers);
             if (!_known.Task.IsCompleted)
             {
