@@ -86,6 +86,7 @@ public sealed partial class NodeSupervision
             }
 
             Volatile.Write(ref _listedAt, Time.GetTimestamp());
+            Store.ForgetLeft();
             Tell(askedAt, sandboxes.Value.Items, containers.Value.Containers);
             if (!_known.Task.IsCompleted)
             {

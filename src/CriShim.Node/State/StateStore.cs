@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -47,6 +48,7 @@ public sealed partial class StateStore
     private readonly ILogger _logger;
     private readonly Lock _sizes = new();
     private readonly Dictionary<string, long> _requestBytes = [];
+    private readonly ConcurrentDictionary<string, bool> _left = new(StringComparer.Ordinal);
     private long _totalBytes;
     private long _failures;
 
@@ -193,6 +195,7 @@ public sealed partial class StateStore
         string? folder = PathOf(sandboxId, "");
         if (!Directory.Exists(folder))
         {
+            _ = _left.TryRemove(sandboxId, out _);
             return;
         }
 
@@ -203,11 +206,28 @@ public sealed partial class StateStore
                 Delete(file);
             }
 
-            Directory.Delete(folder);
+            // Whatever else somebody has put there goes, too; links are not followed.
+            Directory.Delete(folder, recursive: true);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            StateLog.ForgetFailed(_logger, sandboxId, exception.Message);
+            if (_left.TryAdd(sandboxId, true))
+            {
+                StateLog.ForgetFailed(_logger, sandboxId, exception.Message);
+            }
+
+            return;
+        }
+
+        _ = _left.TryRemove(sandboxId, out _);
+    }
+
+    /// <summary>What could not be deleted when its sandbox went, as on a file system that was read-only then, is tried once more.</summary>
+    public void ForgetLeft()
+    {
+        foreach (string sandboxId in _left.Keys)
+        {
+            Forget(sandboxId);
         }
     }
 

@@ -57,6 +57,23 @@ public sealed class StateStoreTests : IDisposable
     }
 
     [Fact]
+    public void Forget_WhileTheFolderIsReadOnly_IsDoneOnceItIsNot()
+    {
+        using var system = new TinyFileSystem(256);
+        string root = system.File("state");
+        var store = new StateStore(root, _log);
+        Assert.True(store.Write(Lineage("proxy")));
+        Assert.True(Kernel.MakeReadOnly(system.Path, true));
+        store.Forget(Sandbox);
+        Assert.NotEmpty(Directory.GetDirectories(root));
+
+        Assert.True(Kernel.MakeReadOnly(system.Path, false));
+        store.ForgetLeft();
+
+        Assert.Empty(Directory.GetDirectories(root));
+    }
+
+    [Fact]
     public void Load_AfterWrites_GivesWhatWasWrittenLast()
     {
         StateStore store = Open();

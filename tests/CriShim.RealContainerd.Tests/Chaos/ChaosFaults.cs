@@ -54,6 +54,7 @@ internal sealed class ChaosFaults(ChaosRun run, Random random, TimeSpan longestP
     private Task OneAsync(int which, TimeSpan after) => which switch
     {
         < 3 => DoAsync("crishim killed", after, () => AloneAsync(_crishim, () => KillCrishimAsync(() => Task.CompletedTask))),
+        > 16 when run.Kubelet.Pods.Any(pod => pod.IsDeleted && !pod.IsGone) => DoAsync("callers vanished", after, VanishAsync),
         3 or 4 => DoAsync("containerd killed", after, () => AloneAsync(_containerd, KillContainerdAsync)),
         5 => DoAsync("both killed", after, () => AloneAsync(_containerd, () => AloneAsync(_crishim, KillBothAsync))),
         6 or 7 or 8 => DoAsync("sidecars killed", after, () => KillProcessesAsync(isMain: false)),
@@ -292,7 +293,10 @@ internal sealed class ChaosFaults(ChaosRun run, Random random, TimeSpan longestP
 
     // ---- Clock -------------------------------------------------------------------------------------------------------
 
-    /// <summary>Back or forth, by seconds to weeks; something dies right before or after it.</summary>
+    /// <summary>
+    /// Back or forth, by seconds to weeks; something dies right before or after it. Not while pods end: deadlines are recorded by the wall's clock, and
+    /// a crishim that is started anew after it was set forth finds them over (mains are killed at once, sidecars get their 2 s together).
+    /// </summary>
     private async Task SetClockAsync()
     {
         TimeSpan shift = TimeSpan.FromSeconds((Dice(2) == 0 ? -1 : 1) * Math.Pow(10, 1 + Dice(6)));

@@ -16,6 +16,7 @@ internal sealed class ProcessWatch : IAsyncDisposable
 
     private readonly CancellationTokenSource _stop = new();
     private readonly Dictionary<int, (string? Mark, int Looks)> _known = [];
+    private HashSet<string> _before = [];
     private readonly ConcurrentQueue<string> _violations = new();
     private readonly Task _watching;
     private volatile IReadOnlyDictionary<string, int[]> _running = new Dictionary<string, int[]>();
@@ -70,6 +71,7 @@ internal sealed class ProcessWatch : IAsyncDisposable
             _ = _known.Remove(gone);
         }
 
+        var twos = new HashSet<string>();
         var running = new Dictionary<string, int[]>();
         foreach (IGrouping<string, int> marked in _known.Where(one => one.Value.Mark is not null).GroupBy(one => one.Value.Mark!, one => one.Key))
         {
@@ -82,13 +84,21 @@ internal sealed class ProcessWatch : IAsyncDisposable
 
             if (alive.Length > 1)
             {
-                _violations.Enqueue($"{marked.Key} runs {alive.Length} times: processes {string.Join(", ", alive)}");
+                // One look may meet a killed one's child on its way out; who runs, runs at the next look.
+                string two = $"{marked.Key} runs {alive.Length} times: processes {string.Join(", ", alive.Order())}";
+                if (_before.Contains(two))
+                {
+                    _violations.Enqueue(two);
+                }
+
+                _ = twos.Add(two);
             }
 
             running.Add(marked.Key, alive);
         }
 
         _running = running;
+        _before = twos;
     }
 
     /// <summary>Of a container's first process: its parent is no marked one.</summary>
