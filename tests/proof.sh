@@ -13,7 +13,7 @@ for project in "$root"/tests/*.Tests/*.csproj; do
     grep -rqs --include='*.cs' 'Trait(Proof.Category' "$(dirname "$project")" || continue
     dotnet build "$project" -c Release --nologo -v quiet > "$root/out/proof/build.log" 2>&1 || { cat "$root/out/proof/build.log"; exit 1; }
     echo "== $(basename "$project" .csproj)"
-    dotnet test "$project" -c Release --no-build --nologo --filter "Category=Proof$filter" --logger "console;verbosity=normal" || code=1
+    dotnet test "$project" -c Release --no-build --nologo --filter "(Category=Proof|Category=LongProof)$filter" --logger "console;verbosity=normal" || code=1
 done
 [ "$code" = 0 ] || { echo "a proof failed: the table is left as it was" >&2; exit "$code"; }
 

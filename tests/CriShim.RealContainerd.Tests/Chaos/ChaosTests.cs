@@ -9,7 +9,7 @@ namespace CriShim.RealContainerd.Tests.Chaos;
 /// Faults of all kinds, one after another and together, on pods with native, emulated and adopted sidecars: after each round every sidecar runs exactly once,
 /// and at the end nothing is left. <c>CRISHIM_CHAOS_FAULTS=N</c> has it do N on each version.
 /// </summary>
-[Trait(Proof.Category, Proof.Name)]
+[Trait(Proof.Category, Proof.LongName)]
 public abstract class ChaosTests(SidecarLab lab)
 {
     private const int ShortFormSeed = 1023337947;

@@ -15,6 +15,9 @@ public static class Proof
     /// <summary>See <see cref="Category"/>.</summary>
     public const string Name = "Proof";
 
+    /// <summary>Instead of <see cref="Name"/>: <c>make test</c> leaves it out.</summary>
+    public const string LongName = "LongProof";
+
     private static readonly Lock Gate = new();
 
     /// <summary><c>CRISHIM_PROOF=long</c>.</summary>
