@@ -19,7 +19,12 @@ internal sealed class PodPassage(NodeJournal journal, PodName pod)
         if (!_haveMainsCompleted && supervisor.HaveMainsCompleted)
         {
             _haveMainsCompleted = true;
-            journal.MainsCompleted(pod);
+
+            // Of a Job that lies there completed it was told by the crishim of then, and would be by each that follows.
+            if (supervisor.IsSandboxReady)
+            {
+                journal.MainsCompleted(pod);
+            }
         }
 
         if (_isOver || !(supervisor.IsTerminating || supervisor.IsEnding))

@@ -288,7 +288,9 @@ internal sealed class PodTeardown(PodConditions pod, IReadOnlyDictionary<string,
             return;
         }
 
-        DateTimeOffset until = pod.TerminatingSince is not null && pod.Deadline is { } deadline ? deadline
+        // Kubelets up to 1.28 give the containers of a pod that is deleted by force the spec's grace all the same.
+        DateTimeOffset until = pod.TerminatingSince is not null && pod.Deadline is { } deadline
+            ? Later(deadline, _stops.Values.Where(stop => stop is { IsCallers: true, Stage: StopStage.Forwarded } && !IsSidecar(stop.Lineage)).Select(stop => stop.Until))
             : pod.HaveMainsCompleted ? now + Least(pod.Grace, options.MaxGrace)
             : Later(now, _stops.Values.Where(stop => stop.IsCallers).Select(stop => stop.Until));
         foreach (Lineage lineage in lineages.Values.Where(lineage => lineage.IsCompleted))

@@ -578,6 +578,25 @@ public sealed class EmulatedSidecarTests
         Assert.Equal(("p0", 2), (scene.Command<StopInstance>().ContainerId, Math.Round(scene.Command<StopInstance>().Grace.TotalSeconds)));
     }
 
+    /// <summary>As kubelets up to 1.28 do it: the deletion says 0 s, and the main's stop has the spec's grace.</summary>
+    [Fact]
+    public void PodDeleted_WithNoGraceAndAStopThatHasTheSpecs_EndsItAfterTheMain()
+    {
+        PodScene scene = Masked();
+        Assert.Equal(Verdict.Forward, Stop(scene, "main", 20).Verdict);
+        scene.Tell(new PodTerminating(TimeSpan.Zero));
+        for (int i = 0; i < 19; i++)
+        {
+            scene.After(1);
+            scene.Tell(new TimerDue());
+            scene.None<RunPreStop>();
+            scene.None<StopInstance>();
+        }
+
+        scene.Dies("main", 0);
+        Assert.Equal("p0", scene.Command<StopInstance>().ContainerId);
+    }
+
     [Fact]
     public void Dies_WhileTheMainsHaveTheirGrace_IsRestarted()
     {
