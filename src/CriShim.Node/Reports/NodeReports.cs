@@ -359,7 +359,7 @@ public sealed class NodeReports : INodeReports
         subject.Name.Name == name || (name.Length >= LeastIdLength && subject.Name.SandboxId.StartsWith(name, StringComparison.Ordinal));
 
     /// <summary>What somebody typed, bounded and on one line.</summary>
-    private static string Shown(string text) => $"\"{string.Concat(text.Take(80).Select(letter => SettingError.IsUnfit(letter) ? '?' : letter))}\"";
+    private static string Shown(string text) => $"\"{UntrustedText.Replace(text.Length > 80 ? text[..80] : text, '?')}\"";
 
     /// <param name="Name">The pod.</param>
     /// <param name="Pod">Its supervisor; null: the sandbox is gone.</param>

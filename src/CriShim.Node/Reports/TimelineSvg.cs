@@ -93,5 +93,5 @@ public static class TimelineSvg
 
     /// <summary>Names and texts come from pods: no markup, nothing that XML can't hold, and nothing that turns a line round.</summary>
     private static string Escape(string text) =>
-        SecurityElement.Escape(string.Concat(text.Select(letter => SettingError.IsUnfit(letter) ? '?' : letter)));
+        SecurityElement.Escape(UntrustedText.Replace(text, '?'));
 }

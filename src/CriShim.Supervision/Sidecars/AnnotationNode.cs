@@ -78,7 +78,7 @@ internal static class AnnotationReader
         }
         catch (YamlException e)
         {
-            fault = $"must be valid YAML or JSON (line {e.Start.Line}, column {e.Start.Column}: {SettingError.Printable(e.Message, out _)})";
+            fault = $"must be valid YAML or JSON (line {e.Start.Line}, column {e.Start.Column}: {UntrustedText.Printable(e.Message, out _)})";
         }
         catch (AnnotationFormatException e)
         {
@@ -174,7 +174,7 @@ internal static class AnnotationReader
     {
         if (!entries.TryAdd(key, value))
         {
-            throw new AnnotationFormatException($"must give {SettingError.Quote(key)} once");
+            throw new AnnotationFormatException($"must give {UntrustedText.Quote(key)} once");
         }
     }
 

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using CriShim.Supervision;
 
 namespace CriShim.Commands;
@@ -48,21 +47,7 @@ internal sealed class Terminal(TextWriter output, bool isTerminal, bool isColour
     /// Names and reasons come from pods, which may hold anything: what moves a cursor, changes a colour, or turns the direction of writing
     /// is shown as an escape.
     /// </summary>
-    public static string Clean(string text)
-    {
-        if (!text.Any(SettingError.IsUnfit))
-        {
-            return text;
-        }
-
-        var clean = new StringBuilder(text.Length + 8);
-        foreach (char letter in text)
-        {
-            _ = SettingError.IsUnfit(letter) ? clean.Append(CultureInfo.InvariantCulture, $"\\u{(int)letter:x4}") : clean.Append(letter);
-        }
-
-        return clean.ToString();
-    }
+    public static string Clean(string text) => UntrustedText.Escape(text);
 
     /// <summary>What fits into so many columns.</summary>
     public static string Cut(string text, int columns) => columns > 1 && text.Length > columns ? text[..(columns - 1)] + '…' : text;

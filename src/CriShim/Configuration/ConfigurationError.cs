@@ -27,12 +27,12 @@ internal sealed record ConfigurationError(string Place, string? Setting, string?
     }
 
     public override string ToString() =>
-        $"{Place}: {(Setting is null ? "" : Setting + ": ")}{(Value is null ? "" : SettingError.Quote(Value) + ": ")}{Rule}";
+        $"{Place}: {(Setting is null ? "" : Setting + ": ")}{(Value is null ? "" : UntrustedText.Quote(Value) + ": ")}{Rule}";
 
     /// <summary>The path of a setting, for <see cref="Setting"/>. A key of a file can be any text, and is quoted where it is no plain one.</summary>
     internal static string PathOf(string section, string key)
     {
-        string shown = key.Length is > 0 and <= 60 && key.All(c => c is > ' ' and <= '~') ? key : SettingError.Quote(key);
+        string shown = key.Length is > 0 and <= 60 && key.All(c => c is > ' ' and <= '~') ? key : UntrustedText.Quote(key);
         return section.Length == 0 ? shown : $"{section}.{shown}";
     }
 }

@@ -36,7 +36,7 @@ internal sealed record LoadedConfiguration
             }
 
             open = path[..^1];
-            string value = path.Length == 1 ? setting.Text : SettingError.Quote(setting.Text, int.MaxValue);
+            string value = path.Length == 1 ? setting.Text : UntrustedText.Quote(setting.Text, int.MaxValue);
             string line = $"{new string(' ', 2 * open.Length)}{path[^1]}: {value}";
             _ = text.Append(line.PadRight(60)).Append(" # ").Append(setting.Origin.ReplaceLineEndings(" ")).Append('\n');
         }

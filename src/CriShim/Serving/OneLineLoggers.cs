@@ -1,5 +1,3 @@
-using System.Globalization;
-using System.Text;
 using CriShim.Supervision;
 using Microsoft.Extensions.Logging;
 
@@ -27,13 +25,7 @@ internal sealed class OneLineLoggers(ILoggerFactory inner) : ILoggerFactory
             return text;
         }
 
-        var line = new StringBuilder();
-        foreach (char c in text.Length <= MaxLength ? text : text[..MaxLength])
-        {
-            _ = SettingError.IsUnfit(c) ? line.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:x4}") : line.Append(c);
-        }
-
-        return text.Length <= MaxLength ? line.ToString() : line.Append("...").ToString();
+        return text.Length <= MaxLength ? UntrustedText.Escape(text) : UntrustedText.Escape(text.AsSpan(0, MaxLength)) + "...";
     }
 
     private sealed class OneLineLogger(ILogger inner) : ILogger

@@ -39,18 +39,5 @@ internal sealed class HtmlText
     public override string ToString() => _text.ToString();
 
     /// <summary>Names come from pod authors: neither markup, nor characters that turn a line round or end it.</summary>
-    internal static string Escape(string value)
-    {
-        StringBuilder? clean = null;
-        for (int i = 0; i < value.Length; i++)
-        {
-            if (SettingError.IsUnfit(value[i]))
-            {
-                clean ??= new StringBuilder(value);
-                clean[i] = '\uFFFD';
-            }
-        }
-
-        return WebUtility.HtmlEncode(clean?.ToString() ?? value);
-    }
+    internal static string Escape(string value) => WebUtility.HtmlEncode(UntrustedText.Replace(value, '\uFFFD'));
 }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using CriShim.Node.Reports;
 using CriShim.Protocol.Admin.V1;
+using CriShim.Supervision;
 
 namespace CriShim.Commands.Drain;
 
@@ -71,9 +72,6 @@ internal static class DrainText
         json.WriteEndObject();
     });
 
-    /// <summary>Names come from pods, which may hold anything: nothing of it reaches a terminal as an escape sequence.</summary>
-    private static string Clean(string text) =>
-        text.AsSpan().ContainsAnyInRange('\0', '\x1f') || text.AsSpan().ContainsAnyInRange('\x7f', '\x9f')
-            ? string.Concat(text.Select(letter => char.IsControl(letter) ? '?' : letter))
-            : text;
+    /// <summary>Names come from pods, which may hold anything: nothing of it reaches a terminal as an escape sequence, or turns a line round.</summary>
+    private static string Clean(string text) => UntrustedText.Replace(text, '?');
 }
