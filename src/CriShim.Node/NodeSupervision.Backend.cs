@@ -50,7 +50,11 @@ public sealed partial class NodeSupervision
         using var timer = new PeriodicTimer(Options.RelistInterval, Time);
         while (await timer.WaitForNextTickAsync(Stopping).ConfigureAwait(false))
         {
-            CatchUpWithClock();
+            if (_clock.CatchUp(() => _pods.Values.Any(pod => pod.HasTimer)) is { Ticks: > 0 } skipped)
+            {
+                Log.ClockWasSet(skipped.TotalSeconds);
+            }
+
             await RelistAllAsync().ConfigureAwait(false);
         }
     }

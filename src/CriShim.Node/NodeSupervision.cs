@@ -50,9 +50,6 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
     /// <summary>Between two looks at what is held, whether anything has changed or not.</summary>
     private static readonly TimeSpan LongestHold = TimeSpan.FromMinutes(1);
 
-    /// <summary>So much the wall's clock may be ahead of what has passed here without being followed.</summary>
-    private static readonly TimeSpan ClockTolerance = TimeSpan.FromSeconds(1);
-
     private readonly ConcurrentDictionary<string, SupervisedPod> _pods = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, TrackedContainer> _containers = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<(string SandboxId, string Name), RequestsBefore> _replacedRequests = new();
@@ -69,8 +66,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
     private readonly TaskCompletionSource _known = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile IReadOnlyDictionary<string, StoredSandbox>? _stored;
     private Task _running = Task.CompletedTask;
-    private readonly long _beganAt;
-    private long _beganTicks;
+    private readonly SteadyClock _clock;
     private volatile bool _hasEnded;
     private int _podsWithViews;
     private int _podsWithAliases;
@@ -87,7 +83,7 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
     {
         Options = options;
         Time = time;
-        (_beganTicks, _beganAt) = (time.GetUtcNow().UtcTicks, time.GetTimestamp());
+        _clock = new SteadyClock(time);
         _facts = facts;
         ILogger logger = loggers.CreateLogger("CriShim.Supervision");
         Log = new NodeLog(logger);
@@ -146,25 +142,8 @@ public sealed partial class NodeSupervision : ISupervision, IAsyncDisposable
 
     internal bool IsStopping => _stopping.IsCancellationRequested;
 
-    /// <summary>
-    /// The wall's time when this process began, and what has passed since: what waits for a time waits as long as it should when the wall's clock is
-    /// set meanwhile, and lists are not older than what came before them. See <see cref="CatchUpWithClock"/>.
-    /// </summary>
-    internal DateTimeOffset Now => new DateTimeOffset(Volatile.Read(ref _beganTicks), TimeSpan.Zero) + Time.GetElapsedTime(_beganAt);
-
-    /// <summary>
-    /// A node whose clock was wrong when it booted, or that was suspended, would be behind for ever: it goes with the wall's clock again once nothing
-    /// waits. Never back, for then what has happened would be in the future.
-    /// </summary>
-    private void CatchUpWithClock()
-    {
-        TimeSpan behind = Time.GetUtcNow() - Now;
-        if (behind > ClockTolerance && !_pods.Values.Any(pod => pod.HasTimer))
-        {
-            Log.ClockWasSet(behind.TotalSeconds);
-            _ = Interlocked.Add(ref _beganTicks, behind.Ticks);
-        }
-    }
+    /// <summary>See <see cref="SteadyClock"/>.</summary>
+    internal DateTimeOffset Now => _clock.Now;
 
     /// <inheritdoc/>
     public bool RewritesViews => Volatile.Read(ref _podsWithViews) > 0 || MayHide;
