@@ -42,11 +42,8 @@ public sealed class NodeReports : INodeReports
         foreach (SupervisedPod pod in _node.All)
         {
             PodView view = pod.View();
-            if (view.IsSandboxReady)
-            {
-                pods++;
-                sidecars += view.Containers.Count(container => container.Lineage.Kind.IsSidecar());
-            }
+            pods += view.IsSandboxReady ? 1 : 0;
+            sidecars += SidecarsOf(view);
         }
 
         return (pods, sidecars);
@@ -72,9 +69,7 @@ public sealed class NodeReports : INodeReports
     public async Task<ListPodsResponse> ListAsync(bool withUsage, CancellationToken cancellationToken)
     {
         IReadOnlyDictionary<string, Resources>? usage = withUsage ? await UsageAsync(cancellationToken).ConfigureAwait(false) : null;
-        SupervisedPod[] pods = [.. _node.All
-            .OrderBy(pod => pod.Identity.Namespace, StringComparer.Ordinal).ThenBy(pod => pod.Identity.Name, StringComparer.Ordinal)
-            .ThenBy(pod => pod.AddedAt)];
+        SupervisedPod[] pods = [.. ByName()];
         var answer = new ListPodsResponse { IsTruncated = pods.Length > MaxPods };
         foreach (SupervisedPod pod in pods.Take(MaxPods))
         {
@@ -87,16 +82,12 @@ public sealed class NodeReports : INodeReports
     /// <inheritdoc/>
     public NodePage Page(int mostPods, int mostEvents)
     {
+        // Sorting keeps the order of what is equal: among those in trouble, and among the others, it is that of their names.
         (SupervisedPod Pod, PodView View, HashSet<string> Down)[] all =
         [
-            .. _node.All.Select(pod => (Pod: pod, View: pod.View()))
-                .Select(one => (one.Pod, one.View, one.View.Containers.Where(container => IsDown(container, one.View))
-                    .Select(container => container.Lineage.Name).ToHashSet(StringComparer.Ordinal)))
-                .OrderByDescending(one => one.Item3.Count > 0)
-                .ThenByDescending(one => IsEnding(one.View) && one.View.IsSandboxReady)
-                .ThenBy(one => one.Pod.Identity.Namespace, StringComparer.Ordinal)
-                .ThenBy(one => one.Pod.Identity.Name, StringComparer.Ordinal)
-                .ThenBy(one => one.Pod.AddedAt),
+            .. ByName().Select(pod => (Pod: pod, View: pod.View())).Select(one => (one.Pod, one.View, Down: DownIn(one.View)))
+                .OrderByDescending(one => one.Down.Count > 0)
+                .ThenByDescending(one => one.View is { IsLeaving: true, IsSandboxReady: true }),
         ];
         return new NodePage(
             [
@@ -110,7 +101,7 @@ public sealed class NodeReports : INodeReports
                 }),
             ],
             all.Length,
-            all.Where(one => one.View.IsSandboxReady).Sum(one => one.View.Containers.Count(container => container.Lineage.Kind.IsSidecar())),
+            all.Sum(one => SidecarsOf(one.View)),
             all.Sum(one => one.Down.Count));
     }
 
@@ -224,12 +215,19 @@ public sealed class NodeReports : INodeReports
         IsWarning = happening.IsWarning,
     };
 
-    private static bool IsEnding(PodView view) => view.TerminatingSince is not null || view.IsEnding || view.IsSandboxStopping;
+    private IOrderedEnumerable<SupervisedPod> ByName() => _node.All
+        .OrderBy(pod => pod.Identity.Namespace, StringComparer.Ordinal).ThenBy(pod => pod.Identity.Name, StringComparer.Ordinal)
+        .ThenBy(pod => pod.AddedAt);
 
-    /// <summary>A sidecar that should run, and does not.</summary>
-    private static bool IsDown(ContainerView container, PodView view) =>
-        container.Lineage.Kind.IsSidecar() && view is { IsSandboxReady: true, HaveMainsCompleted: false } && !IsEnding(view)
-        && container.Lineage.State is not (LineageState.Running or LineageState.Created or LineageState.Absent);
+    /// <summary>How many sidecars a pod has that is ready.</summary>
+    private static int SidecarsOf(PodView view) => view.IsSandboxReady ? view.Containers.Count(container => container.Lineage.Kind.IsSidecar()) : 0;
+
+    /// <summary>Names of the sidecars that should run, and do not.</summary>
+    private static HashSet<string> DownIn(PodView view) =>
+        view is { IsSandboxReady: true, HaveMainsCompleted: false, IsLeaving: false }
+            ? [.. view.Containers.Select(container => container.Lineage).Where(lineage => lineage.Kind.IsSidecar()
+                && lineage.State is not (LineageState.Running or LineageState.Created or LineageState.Absent)).Select(lineage => lineage.Name)]
+            : [];
 
     /// <summary>Figures would be read from as many files as the pod has containers.</summary>
     private static Pod WithoutFigures(SupervisedPod pod, PodView view) =>

@@ -124,7 +124,7 @@ internal static class PodReport
 
     private static TeardownState? TeardownOf(PodView view)
     {
-        if (view is { TerminatingSince: null, IsSandboxStopping: false, IsEnding: false })
+        if (!view.IsLeaving)
         {
             return null;
         }

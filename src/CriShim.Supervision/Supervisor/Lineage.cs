@@ -142,7 +142,7 @@ internal sealed partial class Lineage(string name, PodConditions pod)
         || (State == LineageState.Undecided && pod.KindOf(Name) is SidecarKind.Native or SidecarKind.Emulated);
 
     /// <summary>It runs, and would be restarted if it died now: a list may tell of that before any event does.</summary>
-    public bool IsWatched => State == LineageState.Running && pod.KindOf(Name) is SidecarKind.Native or SidecarKind.Adopted or SidecarKind.Emulated
+    public bool IsWatched => State == LineageState.Running && pod.KindOf(Name).IsSidecar()
         && pod.IsSupervised && !IsStoppedByCaller;
 
     /// <summary>

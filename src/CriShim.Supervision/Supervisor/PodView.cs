@@ -31,6 +31,9 @@ public sealed record PodView
 
     public DateTimeOffset? TerminatingSince { get; init; }
 
+    /// <summary>The pod is deleted, or its sandbox ends, or is being stopped.</summary>
+    public bool IsLeaving => TerminatingSince is not null || IsEnding || IsSandboxStopping;
+
     /// <summary>When its grace is used up; null while it does not end.</summary>
     public DateTimeOffset? Deadline { get; init; }
 
