@@ -19,20 +19,13 @@ internal sealed class ContainerdChannel : IDisposable
 
     public ContainerdChannel(string socketPath)
     {
-        var handler = new SocketsHttpHandler
-        {
-            ConnectCallback = (_, cancellationToken) => UnixConnector.ConnectAsync(socketPath, cancellationToken),
-            // Of use where a stopped containerd lets its backlog fill up: the kernel then neither accepts nor refuses.
-            ConnectTimeout = s_connectTimeout,
-            EnableMultipleHttp2Connections = true,
-            InitialHttp2StreamWindowSize = StreamWindowBytes,
-            KeepAlivePingDelay = Timeout.InfiniteTimeSpan,
-            PooledConnectionIdleTimeout = Timeout.InfiniteTimeSpan,
-            ActivityHeadersPropagator = null,
-            UseProxy = false,
-            UseCookies = false,
-            AllowAutoRedirect = false,
-        };
+        SocketsHttpHandler handler = UnixConnector.CreateHandler(socketPath);
+
+        // Of use where a stopped containerd lets its backlog fill up: the kernel then neither accepts nor refuses.
+        handler.ConnectTimeout = s_connectTimeout;
+        handler.EnableMultipleHttp2Connections = true;
+        handler.InitialHttp2StreamWindowSize = StreamWindowBytes;
+        handler.PooledConnectionIdleTimeout = Timeout.InfiniteTimeSpan;
         _channel = GrpcChannel.ForAddress("http://localhost", new GrpcChannelOptions
         {
             HttpHandler = handler,

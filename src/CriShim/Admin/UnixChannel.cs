@@ -11,18 +11,9 @@ internal sealed class UnixChannel : IDisposable
 
     public UnixChannel(string socketPath)
     {
-        var handler = new SocketsHttpHandler
-        {
-            ConnectCallback = (_, cancellationToken) => UnixConnector.ConnectAsync(socketPath, cancellationToken),
-            KeepAlivePingDelay = Timeout.InfiniteTimeSpan,
-            ActivityHeadersPropagator = null,
-            UseProxy = false,
-            UseCookies = false,
-            AllowAutoRedirect = false,
-        };
         _channel = GrpcChannel.ForAddress("http://localhost", new GrpcChannelOptions
         {
-            HttpHandler = handler,
+            HttpHandler = UnixConnector.CreateHandler(socketPath),
             DisposeHttpClient = true,
             MaxReceiveMessageSize = null, // A full node's pods are more than the 4 MB of the default.
         });
