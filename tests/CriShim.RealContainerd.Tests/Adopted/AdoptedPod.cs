@@ -43,21 +43,8 @@ internal sealed class AdoptedPod(string manifestName, string folder, string cgro
     /// <summary>Does nothing until <see cref="AdoptedRun.Open"/>.</summary>
     public static string Await(string gate) => $"until [ -e {Below}/{gate} ]; do sleep 0.05; done";
 
-    public string Manifest() => $$"""
-        apiVersion: v1
-        kind: Pod
-        metadata:
-          name: {{manifestName}}
-          namespace: default
-        spec:
-          restartPolicy: {{RestartPolicy}}
-          terminationGracePeriodSeconds: {{Grace}}
-          containers:
-          - name: {{Proxy}}
-            image: busybox
-          - name: {{App}}
-            image: busybox
-        """;
+    public string Manifest() =>
+        StaticManifest.Of(manifestName, RestartPolicy, Grace, [new ManifestContainer(Proxy, IsInit: false), new ManifestContainer(App, IsInit: false)]);
 
     public PodRecipe Recipe()
     {

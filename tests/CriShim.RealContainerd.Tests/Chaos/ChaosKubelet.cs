@@ -167,7 +167,7 @@ internal sealed class ChaosKubelet : IAsyncDisposable
 
         public void Delete()
         {
-            DeletedAt = Teardown.TeardownRun.Uptime();
+            DeletedAt = WrittenLine.Uptime();
             _isDeleted = true;
         }
 

@@ -1,5 +1,3 @@
-using System.Globalization;
-using System.Text;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.TestSupport.KubeletDouble;
 using CriShim.TestSupport.Lab;
@@ -20,9 +18,6 @@ internal sealed record ChaosContainer(string Name, SidecarForm? Form)
 {
     public bool IsInit => Form is SidecarForm.Native or SidecarForm.Emulated;
 }
-
-/// <summary>What a container's process wrote down: <c>up</c>, <c>TERM</c>, <c>end</c>, and the machine's uptime then.</summary>
-internal readonly record struct WrittenLine(string Container, string What, TimeSpan At);
 
 /// <summary>
 /// A static pod of sidecars of one form, or of all three, and a main container. Each process carries a mark in its command line, by which it
@@ -83,42 +78,10 @@ internal sealed class ChaosPod(string manifestName, string folder, KubeletDirect
         return end < 0 ? commandLine[start..] : commandLine[start..end];
     }
 
-    public IReadOnlyList<WrittenLine> Lines()
-    {
-        string file = Path.Combine(folder, "lines");
-        return
-        [
-            .. (File.Exists(file) ? File.ReadAllLines(file) : []).Select(line => line.Split(' ')).Where(parts => parts.Length == 3)
-                .Select(parts => new WrittenLine(parts[0], parts[1], TimeSpan.FromSeconds(double.Parse(parts[2], CultureInfo.InvariantCulture)))),
-        ];
-    }
+    public IReadOnlyList<WrittenLine> Lines() => WrittenLine.Read(Path.Combine(folder, "lines"));
 
-    public string Manifest()
-    {
-        var yaml = new StringBuilder($"""
-            apiVersion: v1
-            kind: Pod
-            metadata:
-              name: {manifestName}
-              namespace: default
-            spec:
-              restartPolicy: Always
-              terminationGracePeriodSeconds: {Grace}
-
-            """);
-        foreach (bool isInit in new[] { true, false })
-        {
-            ChaosContainer[] group = [.. containers.Where(container => container.IsInit == isInit)];
-            _ = group.Length > 0 ? yaml.Append(isInit ? "  initContainers:\n" : "  containers:\n") : yaml;
-            foreach (ChaosContainer container in group)
-            {
-                _ = yaml.Append($"  - name: {container.Name}\n    image: busybox\n");
-                _ = container.Form == SidecarForm.Native ? yaml.Append("    restartPolicy: Always\n") : yaml;
-            }
-        }
-
-        return yaml.ToString();
-    }
+    public string Manifest() => StaticManifest.Of(manifestName, "Always", Grace, containers.Select(container => new ManifestContainer(
+        container.Name, container.IsInit, container.Form == SidecarForm.Native ? ["restartPolicy: Always"] : [])));
 
     public PodSandboxConfig Sandbox(uint attempt)
     {

@@ -102,7 +102,7 @@ internal sealed class ChaosRun : IAsyncDisposable
     {
         lock (_trail)
         {
-            _trail.Add($"{Teardown.TeardownRun.Uptime().TotalSeconds:0.00} {what}");
+            _trail.Add($"{WrittenLine.Uptime().TotalSeconds:0.00} {what}");
         }
     }
 
@@ -433,18 +433,18 @@ internal sealed class ChaosRun : IAsyncDisposable
         IReadOnlyList<string> order = pod.Pod.EndOrder;
         for (int later = 1; later < order.Count; later++)
         {
-            int turn = Array.FindIndex(lines, line => line.Container == order[later] && line.What == "TERM");
+            int turn = Array.FindIndex(lines, line => line.Name == order[later] && line.What == "TERM");
             if (turn < 0)
             {
                 continue;
             }
 
-            WrittenLine early = lines.Skip(turn).FirstOrDefault(line => order.Take(later).Contains(line.Container));
+            WrittenLine early = lines.Skip(turn).FirstOrDefault(line => order.Take(later).Contains(line.Name));
             // When the grace is used up, whoever is left is stopped.
-            if (early.Container is not null && lines[turn].At - pod.DeletedAt < TimeSpan.FromSeconds(ChaosPod.Grace - 5))
+            if (early.Name is not null && lines[turn].At - pod.DeletedAt < TimeSpan.FromSeconds(ChaosPod.Grace - 5))
             {
                 yield return $"{pod.Pod.Name} (deleted {pod.DeletedAt.TotalSeconds:0.00}) did not end in order: "
-                    + string.Join(", ", lines.Where(line => line.At > pod.DeletedAt).Select(line => $"{line.Container} {line.What} {line.At.TotalSeconds:0.00}"));
+                    + string.Join(", ", lines.Where(line => line.At > pod.DeletedAt).Select(line => $"{line.Name} {line.What} {line.At.TotalSeconds:0.00}"));
                 yield break;
             }
         }

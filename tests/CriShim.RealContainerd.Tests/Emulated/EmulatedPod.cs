@@ -32,22 +32,8 @@ internal sealed class EmulatedPod(string manifestName, string folder, string pod
         "\"startupProbe\": {\"exec\": {\"command\": [\"/bin/sh\", \"-c\", \"[ -e " + Below + "/" + gate
         + " ]\"]}, \"periodSeconds\": 1, \"failureThreshold\": " + failureThreshold + "}";
 
-    public string Manifest() => $$"""
-        apiVersion: v1
-        kind: Pod
-        metadata:
-          name: {{manifestName}}
-          namespace: default
-        spec:
-          restartPolicy: {{RestartPolicy}}
-          terminationGracePeriodSeconds: 20
-          initContainers:
-          - name: {{Proxy}}
-            image: busybox
-          containers:
-          - name: {{App}}
-            image: busybox
-        """;
+    public string Manifest() =>
+        StaticManifest.Of(manifestName, RestartPolicy, 20, [new ManifestContainer(Proxy, IsInit: true), new ManifestContainer(App, IsInit: false)]);
 
     public PodRecipe Recipe()
     {

@@ -1,4 +1,3 @@
-using System.Text;
 using CriShim.Protocol.Runtime.V1;
 using CriShim.TestSupport.Lab;
 
@@ -35,35 +34,9 @@ internal sealed class PatternPod(string manifestName, string folder, string podL
     /// <summary>What was written down, in the order in which it happened.</summary>
     public string[] Lines => File.Exists(Path.Combine(folder, "lines")) ? File.ReadAllLines(Path.Combine(folder, "lines")) : [];
 
-    public string Manifest()
-    {
-        var yaml = new StringBuilder($"""
-            apiVersion: v1
-            kind: Pod
-            metadata:
-              name: {manifestName}
-              namespace: default
-            spec:
-              restartPolicy: {RestartPolicy}
-              terminationGracePeriodSeconds: {Grace}
-
-            """);
-        foreach (bool isInit in new[] { true, false })
-        {
-            PatternContainer[] group = [.. Containers.Where(container => container.IsInit == isInit)];
-            _ = group.Length > 0 ? yaml.Append(isInit ? "  initContainers:\n" : "  containers:\n") : yaml;
-            foreach (PatternContainer container in group)
-            {
-                _ = yaml.Append($"  - name: {container.Name}\n    image: busybox\n");
-                if (container.Limits is var (cpu, memory))
-                {
-                    _ = yaml.Append($"    resources: {{limits: {{cpu: {cpu}m, memory: {memory}Mi}}}}\n");
-                }
-            }
-        }
-
-        return yaml.ToString();
-    }
+    public string Manifest() => StaticManifest.Of(manifestName, RestartPolicy, Grace, Containers.Select(container => new ManifestContainer(
+        container.Name, container.IsInit,
+        container.Limits is var (cpu, memory) ? [$"resources: {{limits: {{cpu: {cpu}m, memory: {memory}Mi}}}}"] : [])));
 
     public PodRecipe Recipe()
     {

@@ -127,13 +127,13 @@ public abstract class TeardownCrashTests(SidecarLab lab)
         if (isCrishim)
         {
             await run.KillCrishimAsync();
-            restarted = TeardownRun.Uptime();
+            restarted = WrittenLine.Uptime();
             await run.StartCrishimAsync();
         }
         else
         {
             await run.KillContainerdAsync();
-            restarted = TeardownRun.Uptime();
+            restarted = WrittenLine.Uptime();
             await run.StartContainerdAsync();
         }
 

@@ -7,12 +7,6 @@ using Grpc.Core;
 
 namespace CriShim.RealContainerd.Tests.Teardown;
 
-/// <summary>What a container's process wrote down: <c>up</c>, <c>TERM</c>, <c>end</c>, and the machine's uptime then.</summary>
-internal readonly record struct Line(string Name, string What, TimeSpan At)
-{
-    public string Text => $"{Name} {What}";
-}
-
 /// <summary>A running <see cref="TeardownPod"/>, and the calls that end it.</summary>
 internal sealed class TeardownRun : LabRun
 {
@@ -30,15 +24,7 @@ internal sealed class TeardownRun : LabRun
     public TeardownPod Pod { get; }
 
     /// <summary>In the order in which it happened.</summary>
-    public IReadOnlyList<Line> Lines
-    {
-        get
-        {
-            string file = Path.Combine(_records, "lines");
-            IEnumerable<string[]> lines = File.Exists(file) ? File.ReadAllLines(file).Select(line => line.Split(' ')) : [];
-            return [.. lines.Where(parts => parts.Length == 3).Select(parts => new Line(parts[0], parts[1], Seconds(parts[2])))];
-        }
-    }
+    public IReadOnlyList<WrittenLine> Lines => WrittenLine.Read(Path.Combine(_records, "lines"));
 
     protected override string SandboxId => _sandbox;
 
@@ -109,10 +95,8 @@ internal sealed class TeardownRun : LabRun
     {
         long finishedAt = (await StatusAsync(container)).FinishedAt;
         TimeSpan ago = TimeProvider.System.GetUtcNow() - DateTimeOffset.UnixEpoch.AddTicks(finishedAt / 100);
-        return Uptime() - ago;
+        return WrittenLine.Uptime() - ago;
     }
-
-    public static TimeSpan Uptime() => Seconds(File.ReadAllText("/proc/uptime").Split(' ')[0]);
 
     /// <summary>Waits until containerd says that the sandbox is not ready; then nothing of the pod is left running.</summary>
     public async Task SandboxEndsAsync()
@@ -218,8 +202,6 @@ internal sealed class TeardownRun : LabRun
             }
         }
     }
-
-    private static TimeSpan Seconds(string text) => TimeSpan.FromSeconds(double.Parse(text, CultureInfo.InvariantCulture));
 
     private static DateTime In(double seconds) => TimeProvider.System.GetUtcNow().UtcDateTime.AddSeconds(seconds);
 }
