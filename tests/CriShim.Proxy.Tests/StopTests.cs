@@ -261,6 +261,32 @@ public sealed class StopTests
         await stopping.Bounded();
     }
 
+    /// <summary>One whose write fails throws away what it has not read yet, be it the answer.</summary>
+    [Fact]
+    public async Task Stop_CallerThatStillWritesWhenItsLastCallIsAnswered_ClosesWhenItWants()
+    {
+        await using TestBed bed = TestBed.WithRaw(Route.Proxy);
+        RawConnection caller = await bed.ConnectAsync();
+        RawStream call = caller.OpenStream();
+        await call.SendHeadersAsync(GrpcWire.Request(TestBed.Version));
+        await call.SendBodyAsync(GrpcWire.Message([1]));
+        RawStream asked = await (await bed.Raw.AcceptAsync()).NextStreamAsync();
+        await asked.BodyLengthAsync(6);
+        Task stopping = bed.Proxy!.StopAsync(LongGrace);
+        await caller.UntilAsync(() => caller.GoAways.Count > 1, "GOAWAY, and the last one");
+
+        // As containerd does that has the whole message: it has no use for the end of the request.
+        await asked.RespondAsync(GrpcWire.Message([2]));
+        await asked.ResetAsync(Http2Code.NoError);
+
+        await call.EndedAsync();
+        Assert.Equal("0", call.Status);
+        await call.SendBodyAsync(ReadOnlyMemory<byte>.Empty, endStream: true);
+        await caller.PingAsync();
+        await caller.DisposeAsync();
+        await stopping.Bounded();
+    }
+
     [Fact]
     public async Task Stop_CallerThatNeverReads_DoesNotHoldItUpForever()
     {

@@ -42,6 +42,7 @@ internal sealed class CallerConnection : Http2Connection
     private bool _hasGreeted;
     private bool _leaving;
     private bool _stopping;
+    private bool _isLeft;
 
     private readonly PeerCredentials? _peer;
     private long? _statusAskedAt;
@@ -66,6 +67,19 @@ internal sealed class CallerConnection : Http2Connection
     protected override bool IsCaller => true;
 
     protected override bool IsFinished => _stopping && _calls.Count == 0;
+
+    /// <summary>
+    /// The caller closes, which it does behind a GOAWAY, once it has read the last answer. Closed from here, it could lose that by a write
+    /// that fails, such as the end of a request that was answered before; or a call that it was about to make, and makes elsewhere else.
+    /// </summary>
+    protected override void OnFinished()
+    {
+        if (!_isLeft)
+        {
+            _isLeft = true;
+            Loop.After(LeavePatience, Close);
+        }
+    }
 
     /// <summary>Who this is.</summary>
     public CallerInfo Describe() => new(

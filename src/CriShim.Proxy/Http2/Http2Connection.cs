@@ -635,9 +635,13 @@ internal abstract class Http2Connection
         }
 
         // A peer that broke the protocol gets one attempt at its GOAWAY: it may never read.
-        if (IsFailing || (_output.Length == 0 && IsFinished))
+        if (IsFailing)
         {
             Close();
+        }
+        else if (_output.Length == 0 && IsFinished)
+        {
+            OnFinished();
         }
         else if (_readPaused && _output.Length < OutputHighWater)
         {
@@ -646,8 +650,11 @@ internal abstract class Http2Connection
         }
     }
 
-    /// <summary>Nothing more is to come on this connection: it closes when its output is out.</summary>
+    /// <summary>Nothing more is to come on this connection: it ends when its output is out.</summary>
     protected virtual bool IsFinished => false;
+
+    /// <summary>It is out. May be called again.</summary>
+    protected virtual void OnFinished() => Close();
 
     /// <summary>Appends a frame of at most 16 KiB.</summary>
     public void WriteFrame(FrameType type, FrameFlags flags, int streamId, ReadOnlySpan<byte> payload)
